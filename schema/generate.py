@@ -1,0 +1,60 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Generates what is derived from the schema.
+
+    generate.py cpp DIR     C++ types with encoding, decoding and range checks
+    generate.py docs DIR    the reference pages
+    generate.py check DIR   exit status 1 if a reference page in DIR is not what `docs` would write
+"""
+
+import json
+import pathlib
+import sys
+
+import generate_cpp
+import generate_docs
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def load():
+    """Returns the three schema files as one dictionary, after checking what refers to what."""
+    schema = {name: json.loads((HERE / f"{name}.json").read_text())
+              for name in ("options", "status", "engine")}
+    reasons = {reason["name"] for reason in schema["status"]["reasons"]}
+    states = {state["name"] for state in schema["status"]["states"]}
+    for scope in ("interface", "global"):
+        for key in schema["options"][scope]["keys"]:
+            if key["error"] not in reasons:
+                sys.exit(f"options.json: {key['name']}: no reason {key['error']}")
+    for reason in schema["status"]["reasons"]:
+        if "state" in reason and reason["state"] not in states:
+            sys.exit(f"status.json: {reason['name']}: no state {reason['state']}")
+    types = {t["name"] for t in schema["engine"]["types"]}
+    for call in schema["engine"]["methods"] + schema["engine"]["notifications"]:
+        for part in ("params", "result"):
+            if part in call and call[part] not in types:
+                sys.exit(f"engine.json: {call['name']}: no type {call[part]}")
+    return schema
+
+
+def main():
+    if len(sys.argv) != 3 or sys.argv[1] not in ("cpp", "docs", "check"):
+        sys.exit(__doc__)
+    command, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+    schema = load()
+    files = generate_cpp.files(schema) if command == "cpp" else generate_docs.files(schema)
+    if command == "check":
+        stale = [name for name, text in files.items()
+                 if not (folder / name).exists() or (folder / name).read_text() != text]
+        if stale:
+            sys.exit(f"not what the schema says: {', '.join(stale)}; "
+                     f"run schema/generate.py docs {folder}")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

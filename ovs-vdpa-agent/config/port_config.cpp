@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ovs-vdpa-agent/config/port_config.hpp"
+
+#include <linux/if.h>
+
+#include <algorithm>
+#include <cctype>
+
+namespace vdpa::agent::config {
+
+namespace {
+
+using schema::InterfaceOptions;
+using schema::Reason;
+using schema::StringMap;
+
+constexpr uint32_t default_perms = 0660;
+
+bool is_status_key(const std::string &key) {
+    return std::any_of(std::begin(schema::interface_status_keys),
+                       std::end(schema::interface_status_keys),
+                       [&key](const char *ours) { return key == ours; });
+}
+
+/* The keys of ours in options and external_ids, as one map. */
+StringMap merge(const ovs::InterfaceRow &row, std::vector<Error> &errors) {
+    StringMap merged;
+    for (const auto &[key, value] : row.external_ids) {
+        if (schema::is_interface_key(key)) {
+            merged.emplace(key, value);
+        }
+    }
+    for (const auto &[key, value] : row.options) {
+        if (!schema::is_interface_key(key)) {
+            continue;
+        }
+        const auto [other, added] = merged.emplace(key, value);
+        if (!added && other->second != value) {
+            errors.push_back({Reason::conflicting_keys, "options:" + key + "=" + value +
+                                                            " and external_ids:" + key + "=" +
+                                                            other->second +
+                                                            " differ: remove one"});
+        }
+    }
+    return merged;
+}
+
+void note_unknown_keys(const ovs::InterfaceRow &row, std::vector<Error> &notices) {
+    for (const auto *column : {&row.options, &row.external_ids}) {
+        const char *const name = column == &row.options ? "options" : "external_ids";
+        for (const auto &[key, value] : *column) {
+            const bool known = schema::is_interface_key(key) ||
+                               (column == &row.external_ids && is_status_key(key));
+            if (key.starts_with("vdpa-") && !known) {
+                notices.push_back({Reason::unknown_key,
+                                   std::string(name) + ":" + key.substr(0, 64) +
+                                       " means nothing and is ignored: check its spelling"});
+            }
+        }
+    }
+}
+
+/* Names that the kernel takes for a netdev (dev_valid_name() in net/core/dev.c). */
+bool is_netdev_name(const std::string &name) {
+    return !name.empty() && name.size() < IFNAMSIZ && name != "." && name != ".." &&
+           std::none_of(name.begin(), name.end(), [](unsigned char c) {
+               return c == '/' || c == ':' || std::isspace(c) != 0;
+           });
+}
+
+void check_name_and_type(const ovs::InterfaceRow &row, std::vector<Error> &errors) {
+    if (!row.type.empty() && row.type != "system" && row.type != "dpdk") {
+        errors.push_back({Reason::bad_type, "type=" + row.type +
+                                                ": a vDPA port has an empty type, system or dpdk"});
+    }
+    if (row.type != "dpdk" && !is_netdev_name(row.name)) {
+        errors.push_back(
+            {Reason::bad_name, row.name +
+                                   ": is the name of no netdev; at most 15 bytes, without slash, "
+                                   "colon and white space"});
+    }
+}
+
+/* Everything that names a device; at present only an emulated VF can be served. */
+void check_device(const ovs::InterfaceRow &row, const InterfaceOptions &options,
+                  std::vector<Error> &errors) {
+    const auto unsupported = [&errors](const std::string &what) {
+        errors.push_back({Reason::device_unsupported,
+                          what + ": this release serves emulated VFs only; remove it and set "
+                                 "vdpa-sw=true for one"});
+    };
+    if (options.accelerator_devargs) {
+        unsupported("vdpa-accelerator-devargs=" + *options.accelerator_devargs);
+    } else if (options.representor) {
+        unsupported("vdpa-representor=" + *options.representor);
+    } else if (row.type == "dpdk") {
+        unsupported("type=dpdk");
+    } else if (!options.sw) {
+        errors.push_back({Reason::no_device,
+                          "nothing says which VF serves the port; set vdpa-sw=true for an emulated "
+                          "one"});
+    }
+}
+
+/* Fills in the numbers of an owner, or says which name is unknown. */
+void resolve_owner(const schema::Owner &owner, const Accounts &accounts,
+                   schema::SocketSpec &socket, std::vector<Error> &errors) {
+    if (!owner.user.empty()) {
+        if (const auto uid = accounts.user(owner.user)) {
+            socket.uid = *uid;
+        } else {
+            errors.push_back({Reason::bad_socket_owner,
+                              "vdpa-socket-owner: there is no user " + owner.user});
+        }
+    }
+    if (!owner.group.empty()) {
+        if (const auto gid = accounts.group(owner.group)) {
+            socket.gid = *gid;
+        } else {
+            errors.push_back({Reason::bad_socket_owner,
+                              "vdpa-socket-owner: there is no group " + owner.group});
+        }
+    }
+}
+
+schema::SocketSpec socket_of(const InterfaceOptions &options, const HostConfig &host,
+                             const Accounts &accounts, std::vector<Error> &errors) {
+    schema::SocketSpec socket;
+    socket.path = options.socket.value_or("");
+    socket.mode = options.socket_mode;
+    socket.perms = options.socket_perms.value_or(
+        host.options.socket_perms.value_or(default_perms));
+    if (const auto &owner =
+            options.socket_owner ? options.socket_owner : host.options.socket_owner) {
+        resolve_owner(*owner, accounts, socket, errors);
+    }
+    const auto &folders = host.options.sock_dirs;
+    if (!socket.path.empty() && folders && !lies_below(socket.path, *folders)) {
+        errors.push_back({Reason::socket_dir_forbidden,
+                          "vdpa-socket=" + socket.path +
+                              ": lies outside the folders of Open_vSwitch "
+                              "other_config:vdpa-sock-dirs"});
+    }
+    return socket;
+}
+
+/* Whether frames with unfinished checksums, and frames to be segmented, get through the bridge:
+ * ovs-vswitchd's userspace datapath reads the TAP through a packet socket that does not carry the
+ * virtio-net header (lib/netdev-linux.c), except with userspace-tso-enable. */
+bool carries_offloads(const ovs::InterfaceRow &row, const HostConfig &host) {
+    return row.datapath_type != "netdev" || host.userspace_tso;
+}
+
+std::optional<std::string> status_of(const ovs::InterfaceRow &row, const char *key) {
+    const auto found = row.external_ids.find(std::string_view(key));
+    return found == row.external_ids.end() ? std::nullopt : std::optional(found->second);
+}
+
+}  // namespace
+
+ParsedRow parse_row(const ovs::InterfaceRow &row, const HostConfig &host,
+                    const Accounts &accounts) {
+    std::vector<Error> errors;
+    std::vector<Error> notices;
+    const StringMap values = merge(row, errors);
+    const InterfaceOptions options = schema::parse_interface_options(values, errors);
+    check_name_and_type(row, errors);
+    if (!options.socket && errors.empty()) {
+        errors.push_back({Reason::bad_socket_path, "vdpa-socket is missing"});
+    }
+
+    PortConfig config;
+    config.name = row.name;
+    config.engine.name = row.name;
+    config.engine.socket = socket_of(options, host, accounts, errors);
+    check_device(row, options, errors);
+    config.engine.device = {schema::DeviceKind::tap, row.name};
+    config.engine.max_queues = options.max_queues;
+    config.engine.packed = options.packed;
+    config.engine.offloads = carries_offloads(row, host);
+
+    note_unknown_keys(row, notices);
+    if (!config.engine.offloads) {
+        notices.push_back({Reason::offloads_withheld,
+                           "checksum and segmentation offloads are not offered because bridge " +
+                               row.bridge +
+                               " has datapath_type=netdev; Open_vSwitch "
+                               "other_config:userspace-tso-enable=true allows them"});
+    }
+    Expected<PortConfig> result = config;
+    if (!errors.empty()) {
+        result = tl::make_unexpected(errors.front());
+    }
+    return {row.name, std::move(result), std::move(notices),
+            status_of(row, schema::key::vdpa_served_socket),
+            status_of(row, schema::key::vdpa_engine)};
+}
+
+}  // namespace vdpa::agent::config

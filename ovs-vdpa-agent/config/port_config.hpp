@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ovs-vdpa-agent/config/accounts.hpp"
+#include "ovs-vdpa-agent/config/host_config.hpp"
+#include "ovs-vdpa-agent/ovs/rows.hpp"
+#include "schema/engine_rpc.hpp"
+#include "schema/support/error.hpp"
+
+namespace vdpa::agent::config {
+
+/* What an Interface row asks for. */
+struct PortConfig {
+    std::string name;
+    /* What an engine is told. */
+    schema::PortSpec engine;
+
+    bool operator==(const PortConfig &) const = default;
+};
+
+/* A row, read. */
+struct ParsedRow {
+    std::string name;
+    /* The first thing wrong with the row stands for all of them. */
+    Expected<PortConfig> config;
+    /* What the row says that is not wrong, but that its owner has to know. */
+    std::vector<Error> notices;
+    /* Where the row's own status says it was served; breaks the tie between two rows. */
+    std::optional<std::string> served_socket;
+    std::optional<std::string> engine;
+};
+
+/* Reads a row by itself; whether it agrees with other rows and with the host is for the reconciler.
+ * Depends on nothing but its arguments. */
+ParsedRow parse_row(const ovs::InterfaceRow &row, const HostConfig &host,
+                    const Accounts &accounts);
+
+}  // namespace vdpa::agent::config

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ovs-vdpa-agent/host/tap.hpp"
+
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "schema/support/unique_fd.hpp"
+
+namespace vdpa::agent::host {
+
+namespace {
+
+using schema::Reason;
+
+constexpr short tap_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE);
+constexpr unsigned wanted_flags = IFF_UP | IFF_NOARP;
+
+tl::unexpected<Error> tap_failed(const std::string &name, const char *what, int error) {
+    return fail(Reason::tap_failed, "netdev " + name + ": " + what + ": " + errno_text(error));
+}
+
+ifreq request_for(const std::string &name) {
+    ifreq request{};
+    name.copy(request.ifr_name, IFNAMSIZ - 1);
+    return request;
+}
+
+/* A queue of the TAP of that name, which is made if there is none. */
+Expected<UniqueFd> open_queue(const std::string &name) {
+    UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    if (!fd) {
+        return tap_failed(name, "/dev/net/tun", errno);
+    }
+    ifreq request = request_for(name);
+    request.ifr_flags = tap_flags;
+    if (::ioctl(fd.get(), TUNSETIFF, &request) != 0) {
+        return tap_failed(name, "TUNSETIFF", errno);
+    }
+    return fd;
+}
+
+/* Whether the netdev behind this queue outlives it, that is: was not made by opening the queue. */
+bool is_persistent(int queue) {
+    ifreq request{};
+    return ::ioctl(queue, TUNGETIFF, &request) == 0 &&
+           (static_cast<unsigned short>(request.ifr_flags) & IFF_PERSIST) != 0;
+}
+
+tl::unexpected<Error> name_taken(const std::string &name) {
+    return fail(Reason::name_taken,
+                "a netdev named " + name +
+                    " exists that this agent did not make: rename or delete it, or give the "
+                    "Interface another name");
+}
+
+Expected<int> index_of(int socket, const std::string &name) {
+    ifreq request = request_for(name);
+    if (::ioctl(socket, SIOCGIFINDEX, &request) != 0) {
+        return tap_failed(name, "SIOCGIFINDEX", errno);
+    }
+    return request.ifr_ifindex;
+}
+
+Expected<void> bring_up(int socket, const std::string &name) {
+    ifreq request = request_for(name);
+    if (::ioctl(socket, SIOCGIFFLAGS, &request) != 0) {
+        return tap_failed(name, "SIOCGIFFLAGS", errno);
+    }
+    request.ifr_flags = static_cast<short>(static_cast<unsigned>(request.ifr_flags) | wanted_flags);
+    if (::ioctl(socket, SIOCSIFFLAGS, &request) != 0) {
+        return tap_failed(name, "cannot be set up: SIOCSIFFLAGS", errno);
+    }
+    return {};
+}
+
+/* Before the netdev is up, or it gets a link-local address. */
+Expected<void> disable_ipv6(const std::string &name) {
+    const std::string path = "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6";
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!fd && errno == ENOENT) {
+        return {};  // a kernel without IPv6
+    }
+    if (!fd || ::write(fd.get(), "1", 1) != 1) {
+        return tap_failed(name, path.c_str(), errno);
+    }
+    return {};
+}
+
+}  // namespace
+
+Expected<Taps> Taps::open(OwnedFile record) {
+    auto rtnl = Rtnl::open();
+    if (!rtnl) {
+        return tl::make_unexpected(rtnl.error());
+    }
+    return Taps(std::move(*rtnl), std::move(record));
+}
+
+Expected<std::vector<std::string>> Taps::owned() {
+    if (auto loaded = record_.load_once(); !loaded) {
+        return tl::make_unexpected(loaded.error());
+    }
+    std::vector<std::string> names;
+    for (const auto &[name, ifindex] : record_.taps()) {
+        names.push_back(name);
+    }
+    return names;
+}
+
+Expected<TapState> Taps::ensure(const std::string &name, std::optional<uid_t> owner) {
+    if (auto loaded = record_.load_once(); !loaded) {
+        return tl::make_unexpected(loaded.error());
+    }
+    auto link = rtnl_.find(name);
+    if (!link) {
+        return tl::make_unexpected(link.error());
+    }
+    if (!*link) {
+        return create(name, owner);
+    }
+    const Link &found = **link;
+    if (record_.tap(name) != found.ifindex || found.kind != "tun") {
+        return name_taken(name);
+    }
+    if (owner && found.tap_owner != *owner) {
+        const auto queue = open_queue(name);
+        if (!queue) {
+            return tl::make_unexpected(queue.error());
+        }
+        if (::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*owner)) != 0) {
+            return tap_failed(name, "TUNSETOWNER", errno);
+        }
+    }
+    if ((found.flags & wanted_flags) != wanted_flags) {
+        const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        if (auto up = bring_up(socket.get(), name); !up) {
+            return tl::make_unexpected(up.error());
+        }
+    }
+    return TapState{found.ifindex, false};
+}
+
+Expected<TapState> Taps::create(const std::string &name, std::optional<uid_t> owner) {
+    const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const auto queue = open_queue(name);
+    if (!queue) {
+        return tl::make_unexpected(queue.error());
+    }
+    if (is_persistent(queue->get())) {
+        return name_taken(name);  // made by somebody since we looked
+    }
+    const auto ifindex = index_of(socket.get(), name);
+    if (!ifindex) {
+        return tl::make_unexpected(ifindex.error());
+    }
+    // Until TUNSETPERSIST the netdev ends with this process, so a crash before that leaves nothing,
+    // and a crash after it leaves what the record names.
+    if (auto recorded = record_.set_tap(name, *ifindex); !recorded) {
+        return tl::make_unexpected(recorded.error());
+    }
+    unsigned no_carrier = 0;
+    if (::ioctl(queue->get(), TUNSETCARRIER, &no_carrier) != 0) {
+        return tap_failed(name, "TUNSETCARRIER", errno);
+    }
+    if (owner &&
+        ::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*owner)) != 0) {
+        return tap_failed(name, "TUNSETOWNER", errno);
+    }
+    auto done = disable_ipv6(name).and_then([&] { return bring_up(socket.get(), name); });
+    if (!done) {
+        return tl::make_unexpected(done.error());
+    }
+    if (::ioctl(queue->get(), TUNSETPERSIST, 1UL) != 0) {
+        return tap_failed(name, "TUNSETPERSIST", errno);
+    }
+    return TapState{*ifindex, true};
+}
+
+Expected<void> Taps::remove(const std::string &name) {
+    if (auto loaded = record_.load_once(); !loaded) {
+        return loaded;
+    }
+    const auto ifindex = record_.tap(name);
+    if (!ifindex) {
+        return {};
+    }
+    // By index, and only if the index still is a TAP: an index that was freed may be anyone's.
+    auto link = rtnl_.find(name);
+    if (!link) {
+        return tl::make_unexpected(link.error());
+    }
+    if (*link && (*link)->ifindex == *ifindex && (*link)->kind == "tun") {
+        if (auto removed = rtnl_.remove(*ifindex); !removed) {
+            return removed;
+        }
+    }
+    return record_.forget_tap(name);
+}
+
+}  // namespace vdpa::agent::host

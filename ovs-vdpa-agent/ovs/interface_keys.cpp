@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ovs-vdpa-agent/ovs/interface_keys.hpp"
+
+#include <algorithm>
+#include <iterator>
+
+#include "schema/options.hpp"
+#include "schema/status.hpp"
+
+namespace vdpa::agent::ovs {
+
+bool is_vdpa_port(const ovda_interface &interface) {
+    return std::any_of(std::begin(schema::interface_key::socket_names),
+                       std::end(schema::interface_key::socket_names), [&](const char *key) {
+                           return ovda_map_get(interface.options, key) ||
+                                  ovda_map_get(interface.external_ids, key);
+                       });
+}
+
+bool has_status_keys(const ovda_interface &interface) {
+    return std::any_of(
+        std::begin(schema::interface_status_keys), std::end(schema::interface_status_keys),
+        [&](const char *key) { return ovda_map_get(interface.external_ids, key) != nullptr; });
+}
+
+}  // namespace vdpa::agent::ovs

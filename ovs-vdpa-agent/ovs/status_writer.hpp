@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ovs-vdpa-agent/ovs/rows.hpp"
+#include "ovs-vdpa-agent/ovs/shim/db.h"
+
+namespace vdpa::agent::ovs {
+
+/* Keeps the status keys in external_ids as they are wanted. What differs is collected while a
+ * transaction is under way and goes into the next one, so that a burst of updates takes two
+ * transactions, and a single one no longer than a round trip.
+ *
+ * A transaction that the server refuses is repeated row by row, so that one bad row does not keep
+ * the others from being written; a row refused alone is left until it, or what is wanted of it,
+ * changes. */
+class StatusWriter {
+  public:
+    explicit StatusWriter(ovda_db *db);
+
+    void want(std::vector<StatusUpdate> updates);
+    bool wants(const std::string &interface) const { return wanted_.contains(interface); }
+
+    /* The database's value may have changed: of one row (empty name: the Open_vSwitch row), of
+     * all. */
+    void recheck(const std::string &interface) { to_check_.insert(interface); }
+    void recheck_all();
+
+    /* After each ovda_db_run(): goes on with the transaction under way, or begins one if there is
+     * something to write and `may_write`. */
+    void run(bool may_write);
+
+    /* Whether everything wanted has been written, as far as is known. */
+    bool is_idle() const { return in_flight_.empty() && to_check_.empty() && alone_.empty(); }
+
+  private:
+    using Keys = std::map<std::string, std::optional<std::string>>;
+
+    void finish_transaction();
+    void begin_transaction();
+    bool write_row(const std::string &interface);
+    bool write_keys(const ovda_row *row, const ovda_map *external_ids, const Keys &keys);
+
+    ovda_db *db_;
+    std::map<std::string, Keys> wanted_;
+    std::set<std::string> to_check_;
+    std::set<std::string> alone_; /* To be written one by one, after an error. */
+    std::vector<std::string> in_flight_;
+    std::optional<unsigned int> wait_beyond_; /* Nothing can succeed until seqno differs. */
+    unsigned int begun_at_ = 0;               /* seqno */
+    bool transaction_open_ = false;
+};
+
+}  // namespace vdpa::agent::ovs

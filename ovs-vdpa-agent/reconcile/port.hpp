@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <boost/asio/steady_timer.hpp>
+#include <optional>
+#include <string>
+
+#include "ovs-vdpa-agent/config/port_config.hpp"
+#include "ovs-vdpa-agent/ovs/rows.hpp"
+#include "ovs-vdpa-agent/reconcile/backoff.hpp"
+#include "ovs-vdpa-agent/report/view.hpp"
+#include "schema/engine_rpc.hpp"
+
+namespace vdpa::agent::reconcile {
+
+/* A port: what is wanted and what is known to be there. Its state is not stored but found, at every
+ * pass, as the first of these conditions that does not hold:
+ *
+ *      row wanted --no--> release: engine lets go, netdev deleted, forgotten
+ *          | yes
+ *      row valid, no conflict --no--> invalid; or, if it is being served, goes on with
+ *          | yes                      the last good settings (config-rejected)
+ *      netdev there --no--> provisioning (being made), failed, or invalid (name taken)
+ *          | yes
+ *      engine usable --no--> waiting
+ *          | yes
+ *      nobody else of ours holds the socket --no--> provisioning (the other lets go first)
+ *          | yes
+ *      engine has accepted the settings --no--> provisioning (being told)
+ *          | yes
+ *      engine serves them --no--> what the engine says: invalid, failed
+ *          | yes
+ *      listening or connecting --> connected --> running: what the engine says
+ */
+struct Port {
+    Port(boost::asio::io_context &io, std::string port_name, BackoffLimits limits)
+        : name(std::move(port_name)), backoff(limits), retry(io) {}
+
+    const std::string name;
+
+    /* From the database; none when there is no such vDPA row (any more). */
+    std::optional<ovs::InterfaceRow> row;
+    std::optional<config::ParsedRow> parsed;
+    /* What the port is made to be: the row's settings, or the last good ones. */
+    std::optional<schema::PortSpec> wanted;
+    /* Has been served with `wanted` or what preceded it, so a bad row does not end it. */
+    bool was_served = false;
+
+    /* The netdev. */
+    enum class Netdev { unknown, asked, present, removing, absent };
+    Netdev netdev = Netdev::unknown;
+    int ifindex = 0;
+    std::optional<uid_t> netdev_owner;
+    std::optional<Error> netdev_error;
+
+    /* The engine. */
+    std::optional<size_t> engine;
+    std::optional<schema::PortStatus> status;  // none: the engine does not have the port
+    bool applying = false;                     // port.apply has not been answered
+    bool removing = false;                     // port.remove is under way
+    uint64_t awaited = 0;                      // generation whose outcome is awaited; 0: none
+    bool reattach = false;                     // the netdev was made anew under the engine
+    std::optional<Error> apply_error;
+
+    Backoff backoff;
+    boost::asio::steady_timer retry;
+    bool retry_armed = false;
+    bool retry_due = false;
+
+    /* As last reported. */
+    std::optional<report::PortView> view;
+
+    /* Whether the engine serves the port in some way, not necessarily as wanted. */
+    bool is_served() const {
+        using schema::PortState;
+        return status && status->served && status->state != PortState::failed &&
+               status->state != PortState::removed;
+    }
+};
+
+}  // namespace vdpa::agent::reconcile

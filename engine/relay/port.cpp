@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <utility>
+
+#include "engine/relay/features.hpp"
+#include "engine/relay/port_state.hpp"
+
+namespace vdpa::engine::relay {
+
+namespace {
+
+constexpr uint16_t highest_pair_count = 128;
+
+/* Changing the number of queues takes the rtnl lock and an RCU grace period in the worker: a guest
+ * gets to do that now and then. */
+constexpr std::chrono::milliseconds limit_change_interval{100};
+
+}  // namespace
+
+PortState::PortState(Workers &workers, PortConfig config, std::unique_ptr<FrontEnd> front_end,
+                     Tap tap)
+    : workers_(workers),
+      config_(std::move(config)),
+      front_end_(std::move(front_end)),
+      tap_(std::move(tap)),
+      counters_(std::make_unique<QueueCounters[]>(config_.max_queue_pairs * 2U + 1)),
+      complaints_(config_.name),
+      enabled_(config_.max_queue_pairs * 2U + 1) {
+    for (unsigned n = 0; n < config_.max_queue_pairs; n++) {
+        pairs_.push_back(std::make_unique<Pair>());
+        pairs_.back()->worker = &workers_.assign();
+    }
+}
+
+PortState::~PortState() {
+    {
+        const std::lock_guard lock(mutex_);
+        unload(false);
+    }
+    for (const auto &pair : pairs_) {
+        Workers::release(*pair->worker);
+    }
+}
+
+void PortState::new_connection() {
+    const std::lock_guard lock(mutex_);
+    unload(false);
+    vid_ = -1;
+    quiesced_ = false;
+    std::fill(enabled_.begin(), enabled_.end(), false);
+    tap_to_rest();
+}
+
+void PortState::device_up(int vid) {
+    const std::lock_guard lock(mutex_);
+    vid_ = vid;
+    fresh_ = true;
+    pair_limit_ = 0;
+    load();
+}
+
+void PortState::device_down() {
+    const std::lock_guard lock(mutex_);
+    unload(true);
+    vid_ = -1;
+    tap_to_rest();
+}
+
+void PortState::ring_enabled(uint16_t ring, bool on) {
+    const std::lock_guard lock(mutex_);
+    if (ring >= enabled_.size()) {
+        // Not ours to serve: a front-end with more pairs than were offered.
+        return;
+    }
+    if (enabled_[ring] != on) {
+        unload(true);
+        enabled_[ring] = on;
+        load();
+    }
+}
+
+bool PortState::quiesce() {
+    const std::lock_guard lock(mutex_);
+    if (quiesced_) {
+        return false;
+    }
+    unload(true);
+    quiesced_ = true;
+    return true;
+}
+
+void PortState::resume() {
+    const std::lock_guard lock(mutex_);
+    quiesced_ = false;
+    load();
+}
+
+void PortState::load() {
+    if (vid_ < 0 || quiesced_ || loaded_) {
+        return;
+    }
+    features_ = front_end_->features(vid_);
+    memory_ = GuestMemory(front_end_->memory(vid_));
+    log_ = front_end_->dirty_log(vid_);
+    complaints_.check(tap_.configure(net_header_size(features_), tap_offloads(features_)));
+    if (fresh_) {
+        // From before, with other offloads and perhaps for another guest.
+        tap_.drain();
+        // With the control queue in our hands the driver begins with one pair (5.1.5.5).
+        const bool ours = has(features_, VIRTIO_NET_F_MQ) && ring_wanted(control_ring());
+        pair_limit_ = ours ? 1 : config_.max_queue_pairs;
+        fresh_ = false;
+    }
+    loaded_ = true;
+    unsigned served = 0;
+    for (unsigned n = 0; n < pairs_.size(); n++) {
+        served += load_pair(n) ? 1 : 0;
+    }
+    served_pairs_ = served;
+    ask_workers(Worker::Request::What::serve);
+    follow_carrier();
+}
+
+bool PortState::load_pair(unsigned index) {
+    Pair &pair = *pairs_[index];
+    pair.serve = false;
+    if (!ring_wanted(2 * index) || !ring_wanted(2 * index + 1) ||
+        (index != 0 && !has(features_, VIRTIO_NET_F_MQ))) {
+        tap_.close_queue(index);
+        return false;
+    }
+    if (auto done = tap_.open_queue(index); !done) {
+        complaints_.check(done);
+        return false;
+    }
+    complaints_.check(tap_.steer_queue(index, index < pair_limit_));
+    const auto receive = static_cast<uint16_t>(2 * index);
+    const auto transmit = static_cast<uint16_t>(2 * index + 1);
+    QueuePair::Rings rings{.receive = load_ring(receive, counters_[receive]),
+                           .transmit = load_ring(transmit, counters_[transmit]),
+                           .control = nullptr,
+                           .tap_fd = tap_.queue_fd(index)};
+    if (rings.receive == nullptr || rings.transmit == nullptr) {
+        return false;
+    }
+    if (index == 0 && ring_wanted(control_ring())) {
+        rings.control = load_ring(static_cast<uint16_t>(control_ring()),
+                                  counters_[config_.max_queue_pairs * 2U]);
+    }
+    pair.queues.load(std::move(rings), features_,
+                     [this](uint16_t pairs) { return limit_pairs(pairs); });
+    pair.serve = true;
+    return true;
+}
+
+std::unique_ptr<Ring> PortState::load_ring(uint16_t ring, QueueCounters &counters) {
+    const auto setup = front_end_->ring(vid_, ring);
+    if (!setup) {
+        return nullptr;
+    }
+    return std::make_unique<Ring>(ring, *setup, features_, memory_, log_, counters, complaints_);
+}
+
+void PortState::unload(bool save) {
+    if (!loaded_) {
+        return;
+    }
+    ask_workers(Worker::Request::What::let_go);
+    for (unsigned n = 0; n < pairs_.size(); n++) {
+        Pair &pair = *pairs_[n];
+        if (!pair.serve) {
+            continue;
+        }
+        pair.serve = false;
+        const QueuePair::Rings rings = pair.queues.unload();
+        if (!save) {
+            continue;
+        }
+        const auto save_ring = [this](const std::unique_ptr<Ring> &ring, unsigned number) {
+            if (ring != nullptr) {
+                front_end_->set_position(vid_, static_cast<uint16_t>(number), ring->position());
+            }
+        };
+        save_ring(rings.receive, 2 * n);
+        save_ring(rings.transmit, 2 * n + 1);
+        save_ring(rings.control, control_ring());
+    }
+    loaded_ = false;
+    memory_ = GuestMemory();
+    log_ = {};
+}
+
+unsigned PortState::control_ring() const {
+    // It comes behind the last pair that the device has (5.1.2), which is one without MQ.
+    return has(features_, VIRTIO_NET_F_MQ) ? config_.max_queue_pairs * 2U : 2U;
+}
+
+void PortState::ask_workers(Worker::Request::What what) {
+    struct Batch {
+        std::vector<QueuePair *> pairs;
+        Worker::Request request;
+    };
+    std::vector<std::pair<Worker *, std::unique_ptr<Batch>>> batches;
+    for (const auto &pair : pairs_) {
+        if (!pair->serve) {
+            continue;
+        }
+        auto batch = std::find_if(batches.begin(), batches.end(), [&pair](const auto &other) {
+            return other.first == pair->worker;
+        });
+        if (batch == batches.end()) {
+            batch = batches.emplace(batches.end(), pair->worker, std::make_unique<Batch>());
+        }
+        batch->second->pairs.push_back(&pair->queues);
+    }
+    for (const auto &[worker, batch] : batches) {
+        batch->request = {.what = what, .pairs = batch->pairs};
+        worker->begin(batch->request);
+    }
+    for (const auto &[worker, batch] : batches) {
+        worker->wait(batch->request);
+    }
+}
+
+void PortState::follow_carrier() {
+    complaints_.check(tap_.set_carrier(loaded_ && pairs_[0]->serve));
+}
+
+void PortState::tap_to_rest() {
+    served_pairs_ = 0;
+    complaints_.check(tap_.set_carrier(false));
+    for (unsigned n = 1; n < pairs_.size(); n++) {
+        tap_.close_queue(n);
+    }
+    complaints_.check(tap_.configure(sizeof(virtio_net_hdr_v1), 0));
+}
+
+bool PortState::limit_pairs(uint16_t pairs) {
+    const auto now = std::chrono::steady_clock::now();
+    if (pairs == 0 || pairs > config_.max_queue_pairs || now < next_limit_change_) {
+        return false;
+    }
+    next_limit_change_ = now + limit_change_interval;
+    pair_limit_ = pairs;
+    bool done = true;
+    for (unsigned n = 1; n < pairs_.size(); n++) {
+        done = tap_.steer_queue(n, n < pairs).has_value() && done;
+    }
+    return done;
+}
+
+std::vector<QueueStats> PortState::stats() const {
+    std::vector<QueueStats> stats;
+    for (unsigned n = 0; n < config_.max_queue_pairs * 2U + 1; n++) {
+        stats.push_back(counters_[n].read());
+    }
+    return stats;
+}
+
+unsigned PortState::enabled_queue_pairs() const {
+    return std::min<unsigned>(served_pairs_.load(), pair_limit_.load());
+}
+
+Expected<std::unique_ptr<Port>> Port::attach(Workers &workers, const PortConfig &config) {
+    return attach(workers, config, make_vhost_front_end());
+}
+
+Expected<std::unique_ptr<Port>> Port::attach(Workers &workers, const PortConfig &config,
+                                             std::unique_ptr<FrontEnd> front_end) {
+    if (config.max_queue_pairs == 0 || config.max_queue_pairs > highest_pair_count) {
+        return fail(schema::Reason::bad_max_queues,
+                    "port " + config.name + ": the number of queue pairs is 1 to 128, not " +
+                        std::to_string(config.max_queue_pairs));
+    }
+    auto tap = Tap::open(config.netdev, config.max_queue_pairs);
+    if (!tap) {
+        return tl::make_unexpected(tap.error());
+    }
+    return std::unique_ptr<Port>(new Port(
+        std::make_unique<PortState>(workers, config, std::move(front_end), std::move(*tap))));
+}
+
+Port::Port(std::unique_ptr<PortState> state) : state_(std::move(state)) {}
+
+Port::~Port() = default;
+
+uint64_t Port::features(bool packed, bool offloads) {
+    return offered_features(packed, offloads);
+}
+
+void Port::new_connection() {
+    state_->new_connection();
+}
+
+void Port::device_up(int vid) {
+    state_->device_up(vid);
+}
+
+void Port::device_down() {
+    state_->device_down();
+}
+
+void Port::ring_enabled(uint16_t ring, bool on) {
+    state_->ring_enabled(ring, on);
+}
+
+bool Port::quiesce() {
+    return state_->quiesce();
+}
+
+void Port::resume() {
+    state_->resume();
+}
+
+std::vector<QueueStats> Port::stats() const {
+    return state_->stats();
+}
+
+unsigned Port::enabled_queue_pairs() const {
+    return state_->enabled_queue_pairs();
+}
+
+unsigned Port::max_queue_pairs() const {
+    return state_->max_queue_pairs();
+}
+
+}  // namespace vdpa::engine::relay

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/relay/tap.hpp"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "engine/relay/virtio.hpp"
+
+#ifndef IFF_NO_CARRIER
+#define IFF_NO_CARRIER 0x0040  // Linux 6.1; older kernels take no notice of it
+#endif
+
+namespace vdpa::engine::relay {
+
+namespace {
+
+constexpr const char *tun_device = "/dev/net/tun";
+
+int ioctl_ptr(int fd, unsigned long request, void *argument) {
+    return ioctl(fd, request, argument);
+}
+
+}  // namespace
+
+Tap::Tap(std::string netdev, unsigned max_queues)
+    : netdev_(std::move(netdev)), queues_(max_queues) {}
+
+tl::unexpected<Error> Tap::failed(const std::string &what) const {
+    const int error = errno;
+    return fail(schema::Reason::tap_failed,
+                "TAP netdev " + netdev_ + ": " + what + ": " + errno_text(error));
+}
+
+Expected<Tap> Tap::open(const std::string &netdev, unsigned max_queues) {
+    Tap tap(netdev, max_queues);
+    auto fd = tap.attach();
+    if (!fd) {
+        return tl::make_unexpected(fd.error());
+    }
+    tap.queues_[0] = {.fd = std::move(*fd), .steered = true};
+    int little_endian = 1;
+    if (ioctl_ptr(tap.queue_fd(0), TUNSETVNETLE, &little_endian) != 0) {
+        return tap.failed("TUNSETVNETLE");
+    }
+    // From whoever had it before.
+    if (ioctl(tap.queue_fd(0), TUNSETOFFLOAD, 0UL) != 0) {
+        return tap.failed("TUNSETOFFLOAD");
+    }
+    if (auto done = tap.configure(sizeof(virtio_net_hdr_v1), 0); !done) {
+        return tl::make_unexpected(done.error());
+    }
+    tap.carrier_ = true;
+    if (auto done = tap.set_carrier(false); !done) {
+        return tl::make_unexpected(done.error());
+    }
+    return tap;
+}
+
+Tap::~Tap() {
+    if (!queues_.empty() && queues_[0].fd) {
+        // The kernel takes the carrier away with the last queue, but only for that reason.
+        (void)configure(sizeof(virtio_net_hdr_v1), 0);
+        (void)set_carrier(false);
+    }
+}
+
+Expected<UniqueFd> Tap::attach() const {
+    ifreq request{};
+    if (netdev_.empty() || netdev_.size() >= sizeof request.ifr_name) {
+        return fail(schema::Reason::tap_failed, "\"" + netdev_ + "\" cannot be a netdev's name");
+    }
+    // TUNSETIFF makes what it does not find, given the privilege.
+    if (if_nametoindex(netdev_.c_str()) == 0) {
+        return fail(schema::Reason::netdev_missing, "there is no netdev " + netdev_);
+    }
+    UniqueFd fd(::open(tun_device, O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    if (!fd) {
+        return failed(std::string("cannot open ") + tun_device);
+    }
+    std::memcpy(request.ifr_name, netdev_.data(), netdev_.size());
+    request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE | IFF_NO_CARRIER;
+    if (ioctl_ptr(fd.get(), TUNSETIFF, &request) != 0) {
+        return failed("cannot be attached as a multi-queue TAP with IFF_VNET_HDR");
+    }
+    ifreq found{};
+    if (ioctl_ptr(fd.get(), TUNGETIFF, &found) != 0) {
+        return failed("TUNGETIFF");
+    }
+    if ((found.ifr_flags & IFF_PERSIST) == 0) {
+        // It went away in between and TUNSETIFF made another, which ends with the descriptor.
+        return fail(schema::Reason::netdev_missing, "there is no persistent TAP netdev " + netdev_);
+    }
+    return fd;
+}
+
+Expected<void> Tap::open_queue(unsigned index) {
+    if (!queues_[index].fd) {
+        auto fd = attach();
+        if (!fd) {
+            return tl::make_unexpected(fd.error());
+        }
+        queues_[index] = {.fd = std::move(*fd), .steered = true};
+    }
+    return {};
+}
+
+void Tap::close_queue(unsigned index) {
+    if (index != 0) {
+        queues_[index] = {};
+    }
+}
+
+Expected<void> Tap::steer_queue(unsigned index, bool in_use) {
+    Queue &queue = queues_[index];
+    if (!queue.fd || queue.steered == in_use || index == 0) {
+        return {};
+    }
+    ifreq request{};
+    request.ifr_flags = static_cast<short>(in_use ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE);
+    if (ioctl_ptr(queue.fd.get(), TUNSETQUEUE, &request) != 0) {
+        return failed("TUNSETQUEUE");
+    }
+    queue.steered = in_use;
+    return {};
+}
+
+Expected<void> Tap::configure(size_t header_size, unsigned offloads) {
+    if (header_size_ != header_size) {
+        int size = static_cast<int>(header_size);
+        if (ioctl_ptr(queue_fd(0), TUNSETVNETHDRSZ, &size) != 0) {
+            return failed("TUNSETVNETHDRSZ");
+        }
+        header_size_ = header_size;
+    }
+    if (offloads_ != offloads) {
+        if (ioctl(queue_fd(0), TUNSETOFFLOAD, static_cast<unsigned long>(offloads)) != 0) {
+            return failed("TUNSETOFFLOAD");
+        }
+        offloads_ = offloads;
+    }
+    return {};
+}
+
+Expected<void> Tap::set_carrier(bool on) {
+    if (carrier_ != on) {
+        int carrier = on ? 1 : 0;
+        if (ioctl_ptr(queue_fd(0), TUNSETCARRIER, &carrier) != 0) {
+            return failed("TUNSETCARRIER");
+        }
+        carrier_ = on;
+    }
+    return {};
+}
+
+void Tap::drain() {
+    // A frame that does not fit is cut off and gone all the same. The bound is a multiple of the
+    // queue's length, for the case that frames keep coming.
+    std::array<char, 64> frame;
+    for (unsigned frames = 0; frames < 4096; frames++) {
+        if (read(queue_fd(0), frame.data(), frame.size()) < 0) {
+            return;
+        }
+    }
+}
+
+}  // namespace vdpa::engine::relay

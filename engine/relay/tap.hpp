@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "schema/support/error.hpp"
+#include "schema/support/unique_fd.hpp"
+
+namespace vdpa::engine::relay {
+
+/* An existing persistent multi-queue TAP netdev with IFF_VNET_HDR, and the queues of it that are
+ * ours (Documentation/networking/tuntap.rst). Most functions take the kernel's rtnl lock. Needs no
+ * privilege where TUNSETOWNER named this process's user. Not thread-safe. */
+class Tap {
+  public:
+    /* Opens queue 0. The netdev has no carrier afterwards and offloads are off. Errors:
+     * netdev-missing; tap-failed, when it is no such TAP or the kernel refuses. */
+    static Expected<Tap> open(const std::string &netdev, unsigned max_queues);
+    ~Tap();
+    Tap(Tap &&) = default;
+    Tap &operator=(Tap &&) = delete;
+
+    /* Opens queue `index`, which the kernel uses from now on, unless it is open. Error: tap-failed.
+     */
+    Expected<void> open_queue(unsigned index);
+    /* Closes it; the frames that wait in it are gone. Queue 0 stays. */
+    void close_queue(unsigned index);
+    /* Whether the kernel sends frames to the open queue `index`; always to queue 0. Error:
+     * tap-failed. */
+    Expected<void> steer_queue(unsigned index, bool in_use);
+    /* -1 when the queue is not open; else non-blocking. */
+    int queue_fd(unsigned index) const { return queues_[index].fd.get(); }
+
+    /* The size of the virtio-net header, 10 or 12, and TUN_F_ flags of what readers can take. Does
+     * nothing when that is what was set before. Error: tap-failed. */
+    Expected<void> configure(size_t header_size, unsigned offloads);
+    Expected<void> set_carrier(bool on);
+    /* Throws away what waits in queue 0. */
+    void drain();
+
+  private:
+    struct Queue {
+        UniqueFd fd;
+        bool steered = false;
+    };
+
+    Tap(std::string netdev, unsigned max_queues);
+    Expected<UniqueFd> attach() const;
+    tl::unexpected<Error> failed(const std::string &what) const;
+
+    std::string netdev_;
+    std::vector<Queue> queues_;
+    size_t header_size_ = 0;
+    unsigned offloads_ = 0;
+    bool carrier_ = false;
+};
+
+}  // namespace vdpa::engine::relay

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/relay/tap.hpp"
+
+#include <linux/if_tun.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "tests/unit/engine/relay/tap_sandbox.hpp"
+
+namespace vdpa::engine::relay {
+namespace {
+
+class TapTest : public test::TapSandbox {};
+
+TEST_F(TapTest, ANetdevThatIsNotThereIsMissingAndNotMade) {
+    const auto tap = Tap::open("vm1", 1);
+    ASSERT_FALSE(tap);
+    EXPECT_EQ(tap.error().reason, schema::Reason::netdev_missing);
+    EXPECT_FALSE(exists("vm1"));
+}
+
+TEST_F(TapTest, ANetdevThatIsNoTapFails) {
+    const auto tap = Tap::open("lo", 1);
+    ASSERT_FALSE(tap);
+    EXPECT_EQ(tap.error().reason, schema::Reason::tap_failed);
+    EXPECT_NE(tap.error().detail.find("lo"), std::string::npos);
+}
+
+TEST_F(TapTest, ANameThatNoNetdevHasFails) {
+    const auto tap = Tap::open("a-name-of-sixteen", 1);
+    ASSERT_FALSE(tap);
+    EXPECT_EQ(tap.error().reason, schema::Reason::tap_failed);
+}
+
+TEST_F(TapTest, OpensWithOneQueueWithoutCarrierAndOffloads) {
+    make_tap("vm1");
+    const auto tap = Tap::open("vm1", 4);
+    ASSERT_TRUE(tap) << tap.error().detail;
+    EXPECT_EQ(queues("vm1"), 1U);
+    EXPECT_FALSE(carrier("vm1"));
+    EXPECT_FALSE(tso("vm1"));
+}
+
+TEST_F(TapTest, TheNetdevStaysWhenItIsClosed) {
+    make_tap("vm1");
+    {
+        auto tap = Tap::open("vm1", 1);
+        ASSERT_TRUE(tap);
+        ASSERT_TRUE(tap->set_carrier(true));
+        EXPECT_TRUE(carrier("vm1"));
+    }
+    EXPECT_TRUE(exists("vm1"));
+    EXPECT_FALSE(carrier("vm1"));
+}
+
+TEST_F(TapTest, OffloadsAreSwitchedOnAndOff) {
+    make_tap("vm1");
+    auto tap = Tap::open("vm1", 1);
+    ASSERT_TRUE(tap);
+    ASSERT_TRUE(tap->configure(12, TUN_F_CSUM | TUN_F_TSO4));
+    EXPECT_TRUE(tso("vm1"));
+    ASSERT_TRUE(tap->configure(10, 0));
+    EXPECT_FALSE(tso("vm1"));
+}
+
+TEST_F(TapTest, QueuesAreUsedAsTheyAreAskedFor) {
+    make_tap("vm1");
+    auto tap = Tap::open("vm1", 3);
+    ASSERT_TRUE(tap);
+    ASSERT_TRUE(tap->open_queue(1));
+    ASSERT_TRUE(tap->open_queue(2));
+    EXPECT_EQ(queues("vm1"), 3U);
+    ASSERT_TRUE(tap->steer_queue(1, false));
+    EXPECT_EQ(queues("vm1"), 2U);
+    ASSERT_TRUE(tap->steer_queue(1, true));
+    EXPECT_EQ(queues("vm1"), 3U);
+    tap->close_queue(2);
+    EXPECT_EQ(queues("vm1"), 2U);
+    tap->close_queue(0);
+    EXPECT_GE(tap->queue_fd(0), 0);
+}
+
+TEST_F(TapTest, DrainLeavesNothingToRead) {
+    make_tap("vm1");
+    auto tap = Tap::open("vm1", 1);
+    ASSERT_TRUE(tap);
+    ASSERT_TRUE(tap->set_carrier(true));
+    test::HostPort host("vm1");
+    ASSERT_TRUE(test::eventually([&] { return host.send(test::test_frame(1)); }));
+    std::array<char, 64> frame;
+    ASSERT_TRUE(test::eventually([&] {
+        host.send(test::test_frame(2));
+        return read(tap->queue_fd(0), frame.data(), frame.size()) > 0;
+    }));
+    tap->drain();
+    EXPECT_EQ(read(tap->queue_fd(0), frame.data(), frame.size()), -1);
+    EXPECT_EQ(errno, EAGAIN);
+}
+
+}  // namespace
+}  // namespace vdpa::engine::relay

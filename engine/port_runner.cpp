@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/port_runner.hpp"
+
+#include <boost/asio/post.hpp>
+#include <chrono>
+
+#include "engine/eal.hpp"
+
+namespace vdpa::engine {
+
+namespace {
+
+/* How long a socket that somebody removed stays away; a look at one costs two microseconds. */
+constexpr std::chrono::seconds check_interval{2};
+
+}  // namespace
+
+PortRunner::PortRunner(boost::asio::io_context &context)
+    : context_(context), check_timer_(context) {}
+
+PortRunner::~PortRunner() = default;
+
+Expected<void> PortRunner::start(const std::vector<std::string> &eal_args,
+                                 const std::vector<unsigned> &cpus, const std::string &folder) {
+    if (auto started = start_eal(eal_args); !started) {
+        return started;
+    }
+    auto workers = relay::Workers::start(cpus);
+    if (!workers) {
+        return fail(schema::Reason::eal_failed, workers.error().detail);
+    }
+    auto event_thread = vhost::EventThread::start(folder);
+    if (!event_thread) {
+        return fail(schema::Reason::eal_failed, event_thread.error().detail);
+    }
+    workers_ = std::move(*workers);
+    event_thread_ = std::move(*event_thread);
+    actors_.reset(new ActorContext{.vhost = {.workers = *workers_, .event_thread = *event_thread_},
+                                   .serving = {},
+                                   .waiting = {},
+                                   .retry_soon = [this](const std::string &name) {
+                                       boost::asio::post(context_, [this, name] { retry(name); });
+                                   }});
+    check_later();
+    return {};
+}
+
+void PortRunner::stop() {
+    check_timer_.cancel();
+    entries_.clear();
+    actors_.reset();
+    event_thread_.reset();
+    workers_.reset();
+}
+
+void PortRunner::apply(const schema::PortSpec &spec, uint64_t generation, ReportOutcome report,
+                       vhost::Port::Report report_live) {
+    if (!actors_) {
+        return;  // stopped
+    }
+    auto found = entries_.find(spec.name);
+    if (found == entries_.end()) {
+        found = entries_
+                    .emplace(spec.name, Entry{std::make_unique<PortActor>(*actors_, spec.name,
+                                                                          std::move(report_live)),
+                                              std::move(report),
+                                              {}})
+                    .first;
+    }
+    this->report(found->second, found->second.actor->apply(spec, generation));
+}
+
+void PortRunner::remove(const std::string &name) {
+    entries_.erase(name);
+}
+
+std::vector<relay::QueueStats> PortRunner::stats(const std::string &name) const {
+    const auto found = entries_.find(name);
+    return found == entries_.end() ? std::vector<relay::QueueStats>{}
+                                   : found->second.actor->stats();
+}
+
+void PortRunner::report(Entry &entry, const Outcome &outcome) {
+    if (outcome != entry.reported) {
+        entry.reported = outcome;
+        entry.report(outcome);
+    }
+}
+
+void PortRunner::retry(const std::string &name) {
+    if (const auto found = entries_.find(name); found != entries_.end()) {
+        report(found->second, found->second.actor->retry());
+    }
+}
+
+void PortRunner::check_later() {
+    check_timer_.expires_after(check_interval);
+    check_timer_.async_wait([this](const boost::system::error_code &cancelled) {
+        if (!cancelled) {
+            check_all();
+            check_later();
+        }
+    });
+}
+
+void PortRunner::check_all() {
+    for (auto &[name, entry] : entries_) {
+        report(entry, entry.actor->check());
+    }
+}
+
+}  // namespace vdpa::engine

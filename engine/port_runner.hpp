@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/port_actor.hpp"
+
+namespace vdpa::engine {
+
+/* The ports as the DPDK control thread has them. Everything is for that thread. */
+class PortRunner {
+  public:
+    using ReportOutcome = std::function<void(const Outcome &)>;
+
+    /* `context` is run by the control thread. */
+    explicit PortRunner(boost::asio::io_context &context);
+    ~PortRunner();
+
+    /* DPDK, the workers on `cpus`, and all that ports need. `folder`: where a socket may be made
+     * for an instant. Error: eal-failed; then there is no second attempt in this process. */
+    Expected<void> start(const std::vector<std::string> &eal_args,
+                         const std::vector<unsigned> &cpus, const std::string &folder);
+    /* Ends all ports, and the workers. */
+    void stop();
+
+    /* Carries out a spec. Outcomes of this one, and later ones that come by themselves, go to
+     * `report`; what happens at the socket to `report_live`, from any thread. Those that were given
+     * when the port was made count. */
+    void apply(const schema::PortSpec &spec, uint64_t generation, ReportOutcome report,
+               vhost::Port::Report report_live);
+    void remove(const std::string &name);
+    std::vector<relay::QueueStats> stats(const std::string &name) const;
+
+  private:
+    struct Entry {
+        std::unique_ptr<PortActor> actor;
+        ReportOutcome report;
+        Outcome reported;
+    };
+
+    void report(Entry &entry, const Outcome &outcome);
+    void retry(const std::string &name);
+    void check_later();
+    void check_all();
+
+    boost::asio::io_context &context_;
+    boost::asio::steady_timer check_timer_;
+    std::unique_ptr<relay::Workers> workers_;
+    std::unique_ptr<vhost::EventThread> event_thread_;
+    std::unique_ptr<ActorContext> actors_;
+    std::map<std::string, Entry> entries_;
+};
+
+}  // namespace vdpa::engine

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+// The side of Port that the vhost library calls.
+#include "engine/vhost/callbacks.hpp"
+
+#include <net/if.h>
+#include <rte_vhost.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <cstring>
+
+#include "engine/vhost/port.hpp"
+#include "engine/vhost/registry.hpp"
+
+namespace vdpa::engine::vhost {
+
+namespace {
+
+constexpr const char *module = "vhost";
+constexpr unsigned ring_packed = 34;         // VIRTIO_F_RING_PACKED
+constexpr uint32_t wrap_counter = 1U << 15;  // in SET_VRING_BASE of a packed ring
+
+rte_vhost_msg_result before(int vid, void *message) {
+    Port *port = Registry::instance().connection(vid);
+    return port ? port->before_message(vid, *static_cast<Message *>(message))
+                : RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+}
+
+rte_vhost_msg_result after(int vid, void *message) {
+    Port *port = Registry::instance().connection(vid);
+    return port ? port->after_message(vid, *static_cast<const Message *>(message))
+                : RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+}
+
+const rte_vhost_user_extern_ops message_handlers = {.pre_msg_handle = before,
+                                                    .post_msg_handle = after};
+
+int new_connection(int vid) {
+    std::array<char, PATH_MAX> path{};
+    if (rte_vhost_get_ifname(vid, path.data(), path.size()) != 0) {
+        return -1;
+    }
+    Port *port = Registry::instance().find(path.data());
+    return port ? port->on_new_connection(vid) : -1;
+}
+
+void destroy_connection(int vid) {
+    if (Port *port = Registry::instance().connection(vid)) {
+        port->on_destroy_connection(vid);
+    }
+}
+
+int new_device(int vid) {
+    Port *port = Registry::instance().connection(vid);
+    return port ? port->on_new_device(vid) : -1;
+}
+
+void destroy_device(int vid) {
+    if (Port *port = Registry::instance().connection(vid)) {
+        port->on_destroy_device(vid);
+    }
+}
+
+int vring_state_changed(int vid, uint16_t ring, int enable) {
+    if (Port *port = Registry::instance().connection(vid)) {
+        port->on_vring_state(vid, ring, enable != 0);
+    }
+    return 0;
+}
+
+/* Whether the library, in handling it, changes or hands out what the workers use. */
+bool touches_rings(Request request) {
+    switch (request) {
+        case Request::set_features:
+        case Request::set_mem_table:
+        case Request::set_log_base:
+        case Request::set_vring_num:
+        case Request::set_vring_addr:
+        case Request::set_vring_base:
+        case Request::get_vring_base:
+        case Request::set_vring_kick:
+        case Request::set_vring_call:
+        case Request::set_vring_enable:
+            return true;
+        default:
+            return false;
+    }
+}
+
+/* The ring that a message is about, or none. */
+std::optional<uint32_t> ring_of(const Message &message) {
+    switch (static_cast<Request>(message.request)) {
+        case Request::set_vring_kick:
+        case Request::set_vring_call:
+        case Request::set_vring_err:
+            return static_cast<uint32_t>(message.payload.u64 & vring_index_mask);
+        case Request::set_vring_num:
+        case Request::set_vring_base:
+        case Request::get_vring_base:
+        case Request::set_vring_enable:
+            return message.payload.state.index;
+        case Request::set_vring_addr:
+            return message.payload.ring;
+        default:
+            return std::nullopt;
+    }
+}
+
+uint16_t netdev_mtu(const std::string &netdev) {
+    constexpr uint16_t ethernet_mtu = 1500;
+    const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq request{};
+    netdev.copy(request.ifr_name, IFNAMSIZ - 1);
+    if (!fd || ::ioctl(fd.get(), SIOCGIFMTU, &request) != 0) {
+        return ethernet_mtu;
+    }
+    return static_cast<uint16_t>(std::clamp(request.ifr_mtu, 68, 65535));
+}
+
+}  // namespace
+
+const rte_vhost_device_ops &device_callbacks() {
+    static const rte_vhost_device_ops callbacks = [] {
+        rte_vhost_device_ops ops{};
+        ops.new_device = new_device;
+        ops.destroy_device = destroy_device;
+        ops.vring_state_changed = vring_state_changed;
+        ops.new_connection = new_connection;
+        ops.destroy_connection = destroy_connection;
+        return ops;
+    }();
+    return callbacks;
+}
+
+int Port::on_new_connection(int vid) {
+    const std::lock_guard lock(mutex_);
+    if (vid_ >= 0) {
+        VDPA_LOG_WITH_LIMIT(refuse_limit_, warn, module,
+                            "%s: a second front-end connected to %s and is refused", name().c_str(),
+                            spec_.socket.path.c_str());
+        return -1;
+    }
+    if (!relay_ || rte_vhost_extern_callback_register(vid, &message_handlers, nullptr) != 0) {
+        return -1;
+    }
+    relay_->new_connection();
+    vid_ = vid;
+    protocol_features_ = 0;
+    ++connections_;
+    fault_.reset();
+    Registry::instance().set_connection(vid, this);
+    VDPA_LOG_WITH_LIMIT(connect_limit_, info, module, "%s: front-end connected", name().c_str());
+    publish();
+    return 0;
+}
+
+void Port::on_destroy_connection(int vid) {
+    const std::lock_guard lock(mutex_);
+    if (vid != vid_) {
+        return;
+    }
+    VDPA_LOG_WITH_LIMIT(connect_limit_, info, module, "%s: front-end disconnected", name().c_str());
+    forget_connection();
+    fault_.reset();
+    // Here and not by the control thread: the next front-end may connect at once.
+    if (const auto next = std::exchange(next_offer_, std::nullopt)) {
+        if (auto switched = switch_offer(*next); !switched) {
+            fault_ = switched.error();
+        }
+    }
+    publish();
+}
+
+int Port::on_new_device(int vid) {
+    const std::lock_guard lock(mutex_);
+    if (vid != vid_) {
+        return -1;
+    }
+    relay_->device_up(vid);
+    rte_vhost_get_negotiated_features(vid, &features_);
+    publish();
+    return 0;
+}
+
+void Port::on_destroy_device(int vid) {
+    const std::lock_guard lock(mutex_);
+    if (vid != vid_) {
+        return;
+    }
+    relay_->device_down();
+    features_ = 0;
+    publish();
+}
+
+void Port::on_vring_state(int vid, uint16_t ring, bool enabled) {
+    const std::lock_guard lock(mutex_);
+    if (vid == vid_) {
+        relay_->ring_enabled(ring, enabled);
+        publish();
+    }
+}
+
+uint64_t Port::offered_features() const {
+    return relay::Port::features(offer_.packed, offer_.offloads);
+}
+
+rte_vhost_msg_result Port::reject(Message &message, const char *why) {
+    VDPA_LOG_WITH_LIMIT(refuse_limit_, warn, module, "%s: message %u of the front-end refused: %s",
+                        name().c_str(), message.request, why);
+    close_fds(message);
+    return RTE_VHOST_MSG_RESULT_ERR;
+}
+
+rte_vhost_msg_result Port::before_message(int vid, Message &message) {
+    const std::lock_guard lock(mutex_);
+    if (vid != vid_) {
+        return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+    }
+    const auto answer_u64 = [&message](uint64_t value) {
+        close_fds(message);
+        message.payload.u64 = value;
+        message.size = sizeof(value);
+        return RTE_VHOST_MSG_RESULT_REPLY;
+    };
+    const auto request = static_cast<Request>(message.request);
+    // Ring 2 * max_queues is the control queue of a front-end that leaves it to us.
+    if (const auto ring = ring_of(message); ring && *ring > 2 * offer_.max_queues) {
+        fault_ = Error{schema::Reason::queues_mismatch,
+                       "the front-end sets up ring " + std::to_string(*ring) +
+                           ", that is more than the " + std::to_string(offer_.max_queues) +
+                           " queue pairs of vdpa-max-queues"};
+        publish();
+        return reject(message, "more rings than were offered");
+    }
+    switch (request) {
+        case Request::get_features:
+            return answer_u64(offered_features());
+        case Request::get_queue_num:
+            return answer_u64(offer_.max_queues);
+        case Request::get_config:
+            return get_config(message);
+        case Request::set_features:
+            if ((message.payload.u64 & ~offered_features()) != 0) {
+                return reject(message, "features that were not offered");
+            }
+            break;
+        case Request::set_vring_base:
+            // A driver starts a packed ring with its wrap counters at 1 (virtio 1.2, 2.8.1), which
+            // is bit 15 here. User-mode Linux sends 0 all the same. A front-end that takes part in
+            // live migration, which a dirty log is for, may mean it.
+            if (uint64_t features = 0;
+            message.payload.state.num == 0 &&
+            rte_vhost_get_negotiated_features(vid, &features) == 0 &&
+            (features >> ring_packed & 1) != 0 &&
+            (protocol_features_ & bit(ProtocolFeature::log_shmfd)) == 0) {
+            message.payload.state.num = wrap_counter;
+            }
+            break;
+        default:
+            break;
+    }
+    if (touches_rings(request) && !relay_->quiesce()) {
+        return reject(message, "an earlier message failed");
+    }
+    return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+}
+
+rte_vhost_msg_result Port::after_message(int vid, const Message &message) {
+    const std::lock_guard lock(mutex_);
+    const auto request = static_cast<Request>(message.request);
+    if (vid != vid_ || !touches_rings(request)) {
+        return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+    }
+    relay_->resume();
+    if (request == Request::set_features && features_ != 0) {
+        rte_vhost_get_negotiated_features(vid, &features_);  // LOG_ALL may change while it runs
+    }
+    publish();
+    return RTE_VHOST_MSG_RESULT_OK;
+}
+
+/* struct virtio_net_config (virtio 1.2, 5.1.4): no MAC, link up, pairs, MTU. Only a front-end
+ * that has no configuration space of its own asks for it. */
+rte_vhost_msg_result Port::get_config(Message &message) const {
+    close_fds(message);
+    const uint16_t pairs = static_cast<uint16_t>(offer_.max_queues);
+    const uint16_t mtu = netdev_mtu(spec_.device.name);
+    constexpr uint8_t link_up = 1;
+    const std::array<uint8_t, 12> space = {0,
+                                           0,
+                                           0,
+                                           0,
+                                           0,
+                                           0,
+                                           link_up,
+                                           0,
+                                           static_cast<uint8_t>(pairs & 0xff),
+                                           static_cast<uint8_t>(pairs >> 8),
+                                           static_cast<uint8_t>(mtu & 0xff),
+                                           static_cast<uint8_t>(mtu >> 8)};
+    const uint32_t offset = message.payload.config.offset;
+    const uint32_t size = message.payload.config.size;
+    constexpr uint32_t header = offsetof(DeviceConfig, region);
+    if (size > sizeof(message.payload.config.region) || message.size != header + size) {
+        message.size = 0;  // "an error", for GET_CONFIG
+        return RTE_VHOST_MSG_RESULT_REPLY;
+    }
+    for (uint32_t i = 0; i < size; ++i) {
+        const uint64_t at = uint64_t{offset} + i;
+        message.payload.config.region[i] = at < space.size() ? space[at] : uint8_t{0};
+    }
+    return RTE_VHOST_MSG_RESULT_REPLY;
+}
+
+}  // namespace vdpa::engine::vhost

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/vhost/socket_file.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+namespace vdpa::engine::vhost {
+
+namespace {
+
+using schema::Reason;
+
+std::string folder_of(const std::string &path) {
+    return std::filesystem::path(path).parent_path().string();
+}
+
+std::string name_of(const std::string &path) {
+    return std::filesystem::path(path).filename().string();
+}
+
+std::string user_text() {
+    return "user " + std::to_string(::geteuid());
+}
+
+/* What connect() says about the socket at `path`: 0, or an errno. */
+int probe(const std::string &path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof(address.sun_path)) {
+        return ENAMETOOLONG;
+    }
+    std::copy(path.begin(), path.end(), address.sun_path);
+    const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd) {
+        return errno;
+    }
+    const int result =
+        ::connect(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof(address));
+    return result == 0 ? 0 : errno;
+}
+
+/* Opens the folder of `path` as a place to work in. */
+Expected<UniqueFd> open_parent(const std::string &path) {
+    const std::string folder = folder_of(path);
+    UniqueFd fd(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (fd) {
+        return fd;
+    }
+    if (errno == ENOENT || errno == ENOTDIR) {
+        return fail(Reason::socket_dir_missing,
+                    "the folder " + folder + " of socket " + path + " does not exist: make it");
+    }
+    return fail(Reason::socket_failed, "cannot enter folder " + folder + ": " + errno_text(errno));
+}
+
+/* Whether the socket at `path`, which is there, is dead. */
+Expected<void> check_dead(const std::string &path) {
+    switch (const int error = probe(path)) {
+        case ECONNREFUSED:
+        case ENOENT:
+            return {};
+        case 0:
+        case EAGAIN:  // a listener whose queue is full
+            return fail(Reason::socket_in_use,
+                        "another process listens on " + path + ": stop it or choose another path");
+        case EPROTOTYPE:
+            return fail(Reason::socket_in_use, path +
+                                                   " is a socket of another type, which is not "
+                                                   "ours to remove: choose another path");
+        default:
+            return fail(Reason::socket_failed,
+                        "cannot find out who listens on " + path + ": " + errno_text(error));
+    }
+}
+
+/* Removes what an earlier process left in our folder when it was killed in mid-work. */
+void empty_folder(int folder) {
+    const int copy = ::dup(folder);
+    const std::unique_ptr<DIR, int (*)(DIR *)> directory(::fdopendir(copy), ::closedir);
+    if (!directory) {
+        ::close(copy);
+        return;
+    }
+    while (const dirent *entry = ::readdir(directory.get())) {
+        ::unlinkat(folder, entry->d_name, 0);
+    }
+}
+
+/* Gives the file that `fd` (O_PATH) stands for its owner and permissions. Permissions come first:
+ * afterwards the file may not be ours any more. */
+Expected<void> set_attributes_of(int fd, const std::string &path, const schema::SocketSpec &spec) {
+    const std::string link = "/proc/self/fd/" + std::to_string(fd);
+    if (::chmod(link.c_str(), static_cast<mode_t>(spec.perms)) != 0) {
+        std::array<char, 8> octal{};
+        std::snprintf(octal.data(), octal.size(), "%04o", spec.perms);
+        return fail(Reason::socket_failed, "cannot set permissions " + std::string(octal.data()) +
+                                               " of " + path + ": " + errno_text(errno));
+    }
+    const uid_t uid = spec.uid ? static_cast<uid_t>(*spec.uid) : ::geteuid();
+    const gid_t gid = spec.gid ? static_cast<gid_t>(*spec.gid) : ::getegid();
+    if (::fchownat(fd, "", uid, gid, AT_EMPTY_PATH) != 0) {
+        return fail(Reason::socket_failed, "cannot give " + path + " to user " +
+                                               std::to_string(uid) + ", group " +
+                                               std::to_string(gid) + ": " + errno_text(errno));
+    }
+    return {};
+}
+
+}  // namespace
+
+Expected<void> check_server_path(const std::string &path) {
+    const auto parent = open_parent(path);
+    if (!parent) {
+        return tl::make_unexpected(parent.error());
+    }
+    struct stat status {};
+    if (::fstatat(parent->get(), name_of(path).c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT) {
+            return {};
+        }
+        return fail(Reason::socket_failed, "cannot look at " + path + ": " + errno_text(errno));
+    }
+    if (!S_ISSOCK(status.st_mode)) {
+        const char *kind = S_ISDIR(status.st_mode)   ? "a folder"
+                           : S_ISLNK(status.st_mode) ? "a symbolic link"
+                                                     : "a file that is no socket";
+        return fail(Reason::socket_path_occupied,
+                    path + " is " + kind + ": remove it or choose another path");
+    }
+    return check_dead(path);
+}
+
+Expected<void> check_client_path(const std::string &path) {
+    if (::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0 || errno == ENOENT ||
+        errno == ENOTDIR) {
+        return {};
+    }
+    return fail(Reason::socket_failed, user_text() + " may not connect to " + path + ": " +
+                                           errno_text(errno) +
+                                           "; change its owner or permissions, or those of its "
+                                           "folder");
+}
+
+bool SocketFile::still_ours() const {
+    struct stat status {};
+    return ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
+           status.st_ino == inode_;
+}
+
+Expected<void> SocketFile::set_attributes(const schema::SocketSpec &spec) const {
+    const UniqueFd fd(::open(path_.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    struct stat status {};
+    if (!fd || ::fstat(fd.get(), &status) != 0 || status.st_dev != device_ ||
+        status.st_ino != inode_) {
+        return fail(Reason::socket_failed, path_ + " is not our socket any more");
+    }
+    return set_attributes_of(fd.get(), path_, spec);
+}
+
+void SocketFile::remove() const {
+    if (still_ours()) {
+        ::unlink(path_.c_str());
+    }
+}
+
+Expected<SocketWorkshop> SocketWorkshop::open(const std::string &path) {
+    // A number in the name keeps bind paths apart even when a descriptor's number comes again.
+    static std::atomic<uint64_t> counter{0};
+
+    auto parent = open_parent(path);
+    if (!parent) {
+        return tl::make_unexpected(parent.error());
+    }
+    SocketWorkshop workshop;
+    workshop.path_ = path;
+    workshop.parent_ = std::move(*parent);
+    const std::string name = name_of(path);
+    const std::string folder_name = "." + name + ".vdpa";
+    const int parent_fd = workshop.parent_.get();
+    if (::mkdirat(parent_fd, folder_name.c_str(), 0700) != 0 && errno != EEXIST) {
+        return fail(Reason::socket_failed, "cannot make a socket in " + folder_of(path) + ": " +
+                                               errno_text(errno) + "; " + user_text() +
+                                               " must be able to write there");
+    }
+    workshop.folder_.reset(
+        ::openat(parent_fd, folder_name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    struct stat status {};
+    if (!workshop.folder_ || ::fstat(workshop.folder_.get(), &status) != 0 ||
+        status.st_uid != ::geteuid() || (status.st_mode & 07777) != 0700) {
+        return fail(Reason::socket_failed,
+                    folder_of(path) + "/" + folder_name + " is in the way and not ours: remove it");
+    }
+    workshop.folder_name_ = folder_name;
+    empty_folder(workshop.folder_.get());
+    constexpr size_t max_name = 60;
+    workshop.socket_name_ = name.substr(0, max_name) + "." + std::to_string(++counter);
+    workshop.bind_path_ =
+        "/proc/self/fd/" + std::to_string(workshop.folder_.get()) + "/" + workshop.socket_name_;
+    return workshop;
+}
+
+SocketWorkshop::~SocketWorkshop() {
+    if (folder_ && !folder_name_.empty()) {
+        ::unlinkat(folder_.get(), socket_name_.c_str(), 0);
+        ::unlinkat(parent_.get(), folder_name_.c_str(), AT_REMOVEDIR);
+    }
+}
+
+Expected<SocketFile> SocketWorkshop::publish(const schema::SocketSpec &spec,
+                                             const SocketFile *own) const {
+    const UniqueFd fd(
+        ::openat(folder_.get(), socket_name_.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    struct stat status {};
+    if (!fd || ::fstat(fd.get(), &status) != 0) {
+        return fail(Reason::socket_failed,
+                    "the socket made for " + path_ + " is gone: " + errno_text(errno));
+    }
+    if (auto set = set_attributes_of(fd.get(), path_, spec); !set) {
+        return tl::make_unexpected(set.error());
+    }
+    const std::string name = name_of(path_);
+    const bool replace_own = own && own->path() == path_ && own->still_ours();
+    if (!replace_own) {
+        if (auto free = check_server_path(path_); !free) {
+            return tl::make_unexpected(free.error());
+        }
+        ::unlinkat(parent_.get(), name.c_str(), 0);
+    }
+    if (::renameat2(folder_.get(), socket_name_.c_str(), parent_.get(), name.c_str(),
+                    replace_own ? 0 : RENAME_NOREPLACE) != 0) {
+        return fail(errno == EEXIST ? Reason::socket_in_use : Reason::socket_failed,
+                    "cannot put the socket at " + path_ + ": " + errno_text(errno));
+    }
+    return SocketFile(path_, status.st_dev, status.st_ino);
+}
+
+}  // namespace vdpa::engine::vhost

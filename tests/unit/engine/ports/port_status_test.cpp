@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/port_status.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace vdpa::engine {
+namespace {
+
+using schema::PortState;
+using schema::Reason;
+using testing::HasSubstr;
+
+class PortStatusTest : public testing::Test {
+  protected:
+    PortStatusTest() {
+        spec_.name = "vm1";
+        spec_.socket.path = "/run/vm1";
+        spec_.max_queues = 4;
+        spec_.packed = true;
+        spec_.offloads = true;
+        live_.offer = {.max_queues = 4, .packed = true, .offloads = true};
+    }
+    schema::PortStatus derive(std::optional<Error> error = {}) const {
+        return derive_status(
+            spec_, Outcome{.generation = 3, .served = spec_, .error = std::move(error)}, live_);
+    }
+
+    schema::PortSpec spec_;
+    vhost::Live live_;
+};
+
+TEST_F(PortStatusTest, BeforeAnyOutcomeIsPending) {
+    const auto status = derive_status(spec_, std::nullopt, live_);
+    EXPECT_EQ(status.state, PortState::pending);
+    EXPECT_EQ(status.spec, spec_);
+    EXPECT_EQ(status.served, std::nullopt);
+}
+
+TEST_F(PortStatusTest, WithoutAFrontEndFollowsTheSocketsMode) {
+    EXPECT_EQ(derive().state, PortState::listening);
+    spec_.socket.mode = schema::SocketMode::client;
+    EXPECT_EQ(derive().state, PortState::connecting);
+}
+
+TEST_F(PortStatusTest, RunsOnceAPairOfTheFrontEndIsServed) {
+    live_.connected = true;
+    EXPECT_EQ(derive().state, PortState::connected);
+    live_.queues = 2;
+    EXPECT_EQ(derive().state, PortState::running);
+    EXPECT_EQ(derive().queues, 2U);
+}
+
+TEST_F(PortStatusTest, ServedAsAskedHasNoReason) {
+    const auto status = derive();
+    EXPECT_EQ(status.served, spec_);
+    EXPECT_EQ(status.reason, std::nullopt);
+    EXPECT_EQ(status.detail, std::nullopt);
+    EXPECT_EQ(status.generation, 3U);
+}
+
+TEST_F(PortStatusTest, NotServedIsFailedWithTheReason) {
+    const auto status = derive_status(
+        spec_,
+        Outcome{.generation = 3,
+                .served = {},
+                .error = Error{Reason::socket_in_use, "another process listens on /run/vm1"}},
+        live_);
+    EXPECT_EQ(status.state, PortState::failed);
+    EXPECT_EQ(status.reason, "socket-in-use");
+    EXPECT_EQ(status.detail, "another process listens on /run/vm1");
+    EXPECT_EQ(status.served, std::nullopt);
+}
+
+TEST_F(PortStatusTest, AnErrorBesideAServedSpecKeepsTheState) {
+    live_.connected = true;
+    live_.queues = 1;
+    const auto status = derive(Error{Reason::socket_dir_missing, "no folder"});
+    EXPECT_EQ(status.state, PortState::running);
+    EXPECT_EQ(status.reason, "socket-dir-missing");
+}
+
+TEST_F(PortStatusTest, AnOfferThatWaitsForTheNextConnectionIsNamed) {
+    live_.connected = true;
+    live_.offer = {.max_queues = 2, .packed = true, .offloads = false};
+    const auto status = derive();
+    EXPECT_EQ(status.reason, "reconnect-pending");
+    EXPECT_THAT(status.detail.value_or(""),
+                HasSubstr("queue pairs 4 (now 2), offloads on (now off)"));
+    ASSERT_TRUE(status.served.has_value());
+    EXPECT_EQ(status.served->max_queues, 2U);
+    EXPECT_FALSE(status.served->offloads);
+    EXPECT_EQ(status.spec, spec_);
+}
+
+TEST_F(PortStatusTest, AFaultAtTheSocketIsShown) {
+    live_.connected = true;
+    live_.fault = Error{Reason::queues_mismatch, "too many"};
+    EXPECT_EQ(derive().reason, "queues-mismatch");
+}
+
+}  // namespace
+}  // namespace vdpa::engine

@@ -3,8 +3,10 @@
 """Generates what is derived from the schema.
 
     generate.py cpp DIR     C++ types with encoding, decoding and range checks
-    generate.py docs DIR    the reference pages
-    generate.py check DIR   exit status 1 if a reference page in DIR is not what `docs` would write
+    generate.py docs DIR    the reference pages, and the tables in the README
+    generate.py check DIR   exit status 1 if one of them is not what `docs` would write
+    generate.py ovs TREE    the parts of a patched Open vSwitch source tree that list the options
+    generate.py ovs-check TREE   exit status 1 if they are not what `ovs` would write
 """
 
 import json
@@ -13,8 +15,10 @@ import sys
 
 import generate_cpp
 import generate_docs
+import generate_ovs
 
 HERE = pathlib.Path(__file__).resolve().parent
+README = HERE.parent / "README.md"
 
 
 def load():
@@ -39,21 +43,29 @@ def load():
 
 
 def main():
-    if len(sys.argv) != 3 or sys.argv[1] not in ("cpp", "docs", "check"):
+    if len(sys.argv) != 3 or sys.argv[1] not in ("cpp", "docs", "check", "ovs", "ovs-check"):
         sys.exit(__doc__)
     command, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     schema = load()
+    if command in ("ovs", "ovs-check"):
+        stale = generate_ovs.stale(schema, folder, write=command == "ovs")
+        if stale:
+            sys.exit("not what the schema says: " + "; ".join(stale))
+        return
     files = generate_cpp.files(schema) if command == "cpp" else generate_docs.files(schema)
+    files = {folder / name: text for name, text in files.items()}
+    if command != "cpp":
+        files[README] = generate_docs.readme(schema, README.read_text())
     if command == "check":
-        stale = [name for name, text in files.items()
-                 if not (folder / name).exists() or (folder / name).read_text() != text]
+        stale = [path.name for path, text in files.items()
+                 if not path.exists() or path.read_text() != text]
         if stale:
             sys.exit(f"not what the schema says: {', '.join(stale)}; "
                      f"run schema/generate.py docs {folder}")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (folder / name).write_text(text)
+    for path, text in files.items():
+        path.write_text(text)
 
 
 if __name__ == "__main__":

@@ -160,6 +160,10 @@ def options_header(options):
         text += f"namespace {scope}_key {{\n"
         for key in options[scope]["keys"]:
             text += f"inline constexpr const char *{option_field(key)} = {quoted(key['name'])};\n"
+            if key.get("aliases"):
+                names = ", ".join(quoted(n) for n in [key["name"], *key["aliases"]])
+                text += "/* The key and its aliases. */\n"
+                text += f"inline constexpr const char *{option_field(key)}_names[] = {{{names}}};\n"
         text += f"}}  // namespace {scope}_key\n\n"
     return text + "}  // namespace vdpa::schema\n"
 

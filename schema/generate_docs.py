@@ -25,16 +25,30 @@ def option_range(key):
             "string": "string"}[kind]
 
 
+def options_table(keys):
+    rows = []
+    for key in keys:
+        names = f"`{key['name']}`" + "".join(f", alias `{a}`" for a in key.get("aliases", []))
+        rows.append((names, option_range(key), f"`{key['default']}`" if "default" in key else "",
+                     key["doc"]))
+    return table(("key", "values", "default", "meaning"), rows)
+
+
 def options_page(options):
     text = HEAD + "# Configuration\n\n"
     for scope, title in (("interface", "Interface"), ("global", "Open_vSwitch other_config")):
         text += f"## {title}\n\n{options[scope]['doc']}\n\n"
-        rows = []
-        for key in options[scope]["keys"]:
-            names = f"`{key['name']}`" + "".join(f", alias `{a}`" for a in key.get("aliases", []))
-            rows.append((names, option_range(key), f"`{key['default']}`" if "default" in key
-                         else "", key["doc"]))
-        text += table(("key", "values", "default", "meaning"), rows) + "\n"
+        text += options_table(options[scope]["keys"]) + "\n"
+    return text
+
+
+def readme(schema, text):
+    """The README with the tables between its markers made anew."""
+    for scope in ("interface", "global"):
+        begin, end = f"<!-- generated: {scope} options -->\n", "<!-- end -->\n"
+        head, rest = text.split(begin, 1)
+        tail = rest.split(end, 1)[1]
+        text = head + begin + options_table(schema["options"][scope]["keys"]) + end + tail
     return text
 
 

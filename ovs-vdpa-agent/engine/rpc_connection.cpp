@@ -81,7 +81,7 @@ void RpcConnection::read() {
                 return;
             }
             if (error) {
-                self->end(error.message());
+                self->end("the connection was lost: " + error.message());
                 return;
             }
             const bool usable = self->framer_.feed(
@@ -102,7 +102,7 @@ void RpcConnection::write() {
                 return;
             }
             if (error) {
-                self->end(error.message());
+                self->end("the connection was lost: " + error.message());
                 return;
             }
             self->output_.pop_front();

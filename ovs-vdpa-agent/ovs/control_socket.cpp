@@ -44,8 +44,7 @@ struct ControlSocket::Trampoline {
     std::string name;
     std::string usage;
 
-    static void call(void *aux, ovda_control_conn *conn, int n,
-                     const char *const args[]) noexcept {
+    static void call(void *aux, ovda_control_conn *conn, int n, const char *const args[]) noexcept {
         const auto &self = *static_cast<const Trampoline *>(aux);
         if (current && current->handlers_.contains(self.name)) {
             current->dispatch(self.name, conn, std::vector<std::string>(args, args + n));

@@ -92,9 +92,9 @@ OvsThread::Impl::Impl(Settings settings, Callbacks callbacks)
         exit_commands_.push_back(std::move(command));
         request_exit();
     });
-    control_.register_command(
-        "connection-status", "", 0, 0,
-        [this](const Command &command) { command.reply(true, connection_status()); });
+    control_.register_command("connection-status", "", 0, 0, [this](const Command &command) {
+        command.reply(true, connection_status());
+    });
     control_.register_command("resync", "", 0, 0,
                               [this](const Command &command) { resync(command); });
 }
@@ -105,11 +105,10 @@ int OvsThread::Impl::run() {
     }
     db_.reset(ovda_db_create(settings_.database.c_str(), lock_name));
     writer_.emplace(db_.get());
-    replica_.emplace(db_.get(),
-                     Replica::Observer{[this](const std::string &row) { writer_->recheck(row); },
-                                       [this](const std::string &row) {
-                                           return writer_->wants(row);
-                                       }});
+    replica_.emplace(
+        db_.get(),
+        Replica::Observer{[this](const std::string &row) { writer_->recheck(row); },
+                          [this](const std::string &row) { return writer_->wants(row); }});
     while (!may_end()) {
         control_.run();
         take_inbox();
@@ -228,8 +227,8 @@ void OvsThread::Impl::wait() {
         ovda_loop_wait_readable(ovda_process_stop_fd());
     }
     if (exit_deadline_) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(*exit_deadline_ -
-                                                                       Clock::now());
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(*exit_deadline_ - Clock::now());
         ovda_loop_wait_ms(may_end() ? 0 : std::max<long long>(left.count(), 0));
     }
 }

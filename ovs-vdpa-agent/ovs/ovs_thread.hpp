@@ -64,7 +64,8 @@ class OvsThread {
 
     /* Opens the unixctl socket, connects to the database and serves both until stop(), SIGTERM,
      * SIGINT or "exit". Once in the life of a process. Returns the process's exit status: 0, or 1
-     * when the unixctl socket could not be opened. Answers every open unixctl request at its end. */
+     * when the unixctl socket could not be opened. Answers every open unixctl request at its end.
+     */
     int run();
 
     /* From any thread. */

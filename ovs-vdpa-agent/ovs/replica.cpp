@@ -88,8 +88,8 @@ std::optional<Changes> Replica::collect(bool complete) {
         collect_tracked(changes);
     }
     changes.has_global = global_.has_value();
-    const bool anything = changes.complete || !changes.interfaces.empty() ||
-                          !changes.gone.empty() || changes.global;
+    const bool anything =
+        changes.complete || !changes.interfaces.empty() || !changes.gone.empty() || changes.global;
     return anything ? std::optional(std::move(changes)) : std::nullopt;
 }
 
@@ -168,7 +168,8 @@ void Replica::collect_interfaces() {
     }
     for (const ovda_row *row : Rows::tracked(db_, OVDA_INTERFACE)) {
         if (!ovda_row_is_deleted(row)) {
-            add_interface_row(row, ovda_interface_external_ids_updated(row));
+            add_interface_row(
+                row, ovda_row_is_inserted(row) || ovda_interface_external_ids_updated(row));
         }
     }
 }

@@ -21,9 +21,9 @@ struct InterfaceRow {
     StringMap external_ids; /* Status keys of ours included, as read back last. */
     std::optional<int64_t> mtu;
     std::optional<int64_t> ofport;
-    std::string link_state; /* "up", "down" or empty. */
-    std::string error;      /* What ovs-vswitchd says about the netdev; empty: nothing. */
-    std::string bridge;     /* Empty: on no bridge. */
+    std::string link_state;    /* "up", "down" or empty. */
+    std::string error;         /* What ovs-vswitchd says about the netdev; empty: nothing. */
+    std::string bridge;        /* Empty: on no bridge. */
     std::string datapath_type; /* Of the bridge; empty means the kernel's, as "system" does. */
 
     bool operator==(const InterfaceRow &) const = default;
@@ -66,7 +66,7 @@ struct ConnectionState {
 /* Wanted values of keys of external_ids. Keys that are not mentioned are left as they were wanted
  * before, or alone. */
 struct StatusUpdate {
-    std::string interface; /* Empty: the Open_vSwitch row. */
+    std::string interface;                                  /* Empty: the Open_vSwitch row. */
     std::map<std::string, std::optional<std::string>> keys; /* nullopt: absent. */
 };
 

@@ -136,8 +136,7 @@ bool StatusWriter::write_row(const std::string &interface) {
     return written;
 }
 
-bool StatusWriter::write_keys(const ovda_row *row, const ovda_map *external_ids,
-                              const Keys &keys) {
+bool StatusWriter::write_keys(const ovda_row *row, const ovda_map *external_ids, const Keys &keys) {
     bool written = false;
     for (const auto &[key, value] : keys) {
         const char *present = ovda_map_get(external_ids, key.c_str());

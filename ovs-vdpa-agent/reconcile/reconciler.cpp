@@ -282,6 +282,7 @@ void Reconciler::place_on(Port &placed, std::optional<size_t> engine) {
         engines_[*placed.engine].ports.erase(placed.name);
     }
     placed.engine = engine;
+    wake_host();
     if (engine) {
         engines_[*engine].ports.insert(placed.name);
     }

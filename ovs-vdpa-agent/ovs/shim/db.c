@@ -19,38 +19,31 @@ struct ovda_db {
 };
 
 /* Rows and maps are the library's own under another name. */
-static const struct ovsdb_idl_row *
-idl_row(const struct ovda_row *row) {
+static const struct ovsdb_idl_row *idl_row(const struct ovda_row *row) {
     return (const struct ovsdb_idl_row *)row;
 }
 
-static const struct ovda_row *
-shim_row(const struct ovsdb_idl_row *row) {
+static const struct ovda_row *shim_row(const struct ovsdb_idl_row *row) {
     return (const struct ovda_row *)row;
 }
 
 /* Each record of the generated code begins with its row. */
 #define RECORD(TYPE, ROW) ((const struct TYPE *)CONTAINER_OF(idl_row(ROW), struct TYPE, header_))
 
-static const struct ovda_map *
-shim_map(const struct smap *map) {
+static const struct ovda_map *shim_map(const struct smap *map) {
     return (const struct ovda_map *)map;
 }
 
-static struct ovda_uuid
-to_shim_uuid(const struct uuid *uuid) {
+static struct ovda_uuid to_shim_uuid(const struct uuid *uuid) {
     return (struct ovda_uuid){
         .parts = {uuid->parts[0], uuid->parts[1], uuid->parts[2], uuid->parts[3]}};
 }
 
-static struct uuid
-to_idl_uuid(struct ovda_uuid uuid) {
-    return (struct uuid){
-        .parts = {uuid.parts[0], uuid.parts[1], uuid.parts[2], uuid.parts[3]}};
+static struct uuid to_idl_uuid(struct ovda_uuid uuid) {
+    return (struct uuid){.parts = {uuid.parts[0], uuid.parts[1], uuid.parts[2], uuid.parts[3]}};
 }
 
-static const struct ovsdb_idl_table_class *
-table_class(enum ovda_table table) {
+static const struct ovsdb_idl_table_class *table_class(enum ovda_table table) {
     switch (table) {
         case OVDA_INTERFACE:
             return &vdparec_table_interface;
@@ -64,8 +57,7 @@ table_class(enum ovda_table table) {
     OVS_NOT_REACHED();
 }
 
-struct ovda_db *
-ovda_db_create(const char *remote, const char *lock_name) {
+struct ovda_db *ovda_db_create(const char *remote, const char *lock_name) {
     struct ovda_db *db = xzalloc(sizeof *db);
 
     db->idl = ovsdb_idl_create_unconnected(&vdparec_idl_class, true);
@@ -115,27 +107,25 @@ unsigned int ovda_db_seqno(const struct ovda_db *db) {
     return ovsdb_idl_get_seqno(db->idl);
 }
 
-const struct ovda_row *
-ovda_db_first(const struct ovda_db *db, enum ovda_table table, bool tracked) {
+const struct ovda_row *ovda_db_first(const struct ovda_db *db, enum ovda_table table,
+                                     bool tracked) {
     return shim_row(tracked ? ovsdb_idl_track_get_first(db->idl, table_class(table))
                             : ovsdb_idl_first_row(db->idl, table_class(table)));
 }
 
-const struct ovda_row *
-ovda_row_next(const struct ovda_row *row, bool tracked) {
+const struct ovda_row *ovda_row_next(const struct ovda_row *row, bool tracked) {
     return shim_row(tracked ? ovsdb_idl_track_get_next(idl_row(row))
                             : ovsdb_idl_next_row(idl_row(row)));
 }
 
-const struct ovda_row *
-ovda_db_find_uuid(const struct ovda_db *db, enum ovda_table table, struct ovda_uuid uuid) {
+const struct ovda_row *ovda_db_find_uuid(const struct ovda_db *db, enum ovda_table table,
+                                         struct ovda_uuid uuid) {
     const struct uuid id = to_idl_uuid(uuid);
 
     return shim_row(ovsdb_idl_get_row_for_uuid(db->idl, table_class(table), &id));
 }
 
-const struct ovda_row *
-ovda_db_find_interface(const struct ovda_db *db, const char *name) {
+const struct ovda_row *ovda_db_find_interface(const struct ovda_db *db, const char *name) {
     struct vdparec_interface *key = vdparec_interface_index_init_row(db->interface_by_name);
     vdparec_interface_index_set_name(key, name);
     const struct vdparec_interface *found =
@@ -187,18 +177,15 @@ bool ovda_port_interfaces_updated(const struct ovda_row *row) {
     return ovsdb_idl_track_is_updated(idl_row(row), &vdparec_port_col_interfaces);
 }
 
-const char *
-ovda_bridge_name(const struct ovda_row *row) {
+const char *ovda_bridge_name(const struct ovda_row *row) {
     return RECORD(vdparec_bridge, row)->name;
 }
 
-const char *
-ovda_bridge_datapath_type(const struct ovda_row *row) {
+const char *ovda_bridge_datapath_type(const struct ovda_row *row) {
     return RECORD(vdparec_bridge, row)->datapath_type;
 }
 
-static int
-compare_uuids(const void *a, const void *b) {
+static int compare_uuids(const void *a, const void *b) {
     return uuid_compare_3way(a, b);
 }
 
@@ -209,29 +196,26 @@ bool ovda_bridge_has_port(const struct ovda_row *row, struct ovda_uuid port) {
     const struct vdparec_bridge *record = RECORD(vdparec_bridge, row);
     const struct uuid id = to_idl_uuid(port);
 
-    return record->n_ports
-           && bsearch(&id, record->ports, record->n_ports, sizeof *record->ports, compare_uuids);
+    return record->n_ports &&
+           bsearch(&id, record->ports, record->n_ports, sizeof *record->ports, compare_uuids);
 }
 
-const struct ovda_map *
-ovda_global_other_config(const struct ovda_row *row) {
+const struct ovda_map *ovda_global_other_config(const struct ovda_row *row) {
     return shim_map(&RECORD(vdparec_open_vswitch, row)->other_config);
 }
 
-const struct ovda_map *
-ovda_global_external_ids(const struct ovda_row *row) {
+const struct ovda_map *ovda_global_external_ids(const struct ovda_row *row) {
     return shim_map(&RECORD(vdparec_open_vswitch, row)->external_ids);
 }
 
-const char *
-ovda_map_get(const struct ovda_map *map, const char *key) {
+const char *ovda_map_get(const struct ovda_map *map, const char *key) {
     return smap_get((const struct smap *)map, key);
 }
 
 void ovda_map_visit(const struct ovda_map *map, ovda_map_visitor *visit, void *aux) {
     const struct smap_node *node;
 
-    SMAP_FOR_EACH (node, (const struct smap *)map) {
+    SMAP_FOR_EACH(node, (const struct smap *)map) {
         visit(aux, node->key, node->value);
     }
 }
@@ -264,8 +248,7 @@ void ovda_txn_commit(struct ovda_db *db) {
     ovsdb_idl_txn_commit(db->txn);
 }
 
-enum ovda_commit
-ovda_txn_poll(struct ovda_db *db, char **error) {
+enum ovda_commit ovda_txn_poll(struct ovda_db *db, char **error) {
     *error = NULL;
     if (!db->txn) {
         return OVDA_COMMIT_NONE;

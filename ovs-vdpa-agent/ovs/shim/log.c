@@ -8,8 +8,7 @@
 #include "openvswitch/vlog.h"
 #include "util.h"
 
-static enum vlog_level
-to_vlog(enum ovda_log_level level) {
+static enum vlog_level to_vlog(enum ovda_log_level level) {
     switch (level) {
         case OVDA_LOG_ERROR:
             return VLL_ERR;
@@ -23,8 +22,7 @@ to_vlog(enum ovda_log_level level) {
     OVS_NOT_REACHED();
 }
 
-struct ovda_log_module *
-ovda_log_module_get(const char *name) {
+struct ovda_log_module *ovda_log_module_get(const char *name) {
     struct vlog_module *module = vlog_module_from_name(name);
 
     if (!module) {
@@ -40,8 +38,7 @@ ovda_log_module_get(const char *name) {
     return (struct ovda_log_module *)module;
 }
 
-struct ovda_log_limit *
-ovda_log_limit_create(unsigned int per_minute, unsigned int burst) {
+struct ovda_log_limit *ovda_log_limit_create(unsigned int per_minute, unsigned int burst) {
     struct vlog_rate_limit *limit = xmalloc(sizeof *limit);
 
     *limit = (struct vlog_rate_limit)VLOG_RATE_LIMIT_INIT(per_minute, burst);

@@ -26,8 +26,7 @@ void ovda_loop_block(void) {
 }
 
 /* The library's types are used directly, under names of ours. */
-static struct unixctl_server *
-server(struct ovda_control *control) {
+static struct unixctl_server *server(struct ovda_control *control) {
     return (struct unixctl_server *)control;
 }
 
@@ -56,8 +55,7 @@ struct registration {
     void *aux;
 };
 
-static void
-dispatch(struct unixctl_conn *conn, int argc, const char *argv[], void *registration_) {
+static void dispatch(struct unixctl_conn *conn, int argc, const char *argv[], void *registration_) {
     const struct registration *registration = registration_;
 
     registration->handler(registration->aux, (struct ovda_control_conn *)conn, argc - 1, argv + 1);

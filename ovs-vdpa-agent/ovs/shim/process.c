@@ -23,8 +23,7 @@
 
 static struct latch stop_latch = {{-1, -1}};
 
-OVS_NO_RETURN static void
-usage(const char *default_engine) {
+OVS_NO_RETURN static void usage(const char *default_engine) {
     printf(
         "%s: makes vDPA ports of Open vSwitch Interface rows\n"
         "usage: %s [OPTIONS] [DATABASE]\n"
@@ -47,9 +46,8 @@ usage(const char *default_engine) {
     exit(EXIT_SUCCESS);
 }
 
-static char *
-engine_path(const char *given) {
-    const size_t longest = sizeof ((struct sockaddr_un *)NULL)->sun_path - 1;
+static char *engine_path(const char *given) {
+    const size_t longest = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
 
     if (!given[0]) {
         ovs_fatal(0, "--engine: SOCKET is empty; use --help for usage");
@@ -120,9 +118,9 @@ struct ovda_options ovda_process_parse(int argc, char *argv[], const char *defau
                 ovs_print_version(0, 0);
                 exit(EXIT_SUCCESS);
 
-            VLOG_OPTION_HANDLERS
-            DAEMON_OPTION_HANDLERS
-            STREAM_SSL_OPTION_HANDLERS
+                VLOG_OPTION_HANDLERS
+                DAEMON_OPTION_HANDLERS
+                STREAM_SSL_OPTION_HANDLERS
 
             case OPT_PEER_CA_CERT:
                 stream_ssl_set_peer_ca_cert_file(optarg);
@@ -156,8 +154,7 @@ struct ovda_options ovda_process_parse(int argc, char *argv[], const char *defau
     return options;
 }
 
-static void
-on_stop_signal(int signal_number OVS_UNUSED) {
+static void on_stop_signal(int signal_number OVS_UNUSED) {
     latch_set(&stop_latch);
 }
 
@@ -186,7 +183,6 @@ int ovda_process_stop_fd(void) {
     return stop_latch.fds[0];
 }
 
-const char *
-ovda_process_run_dir(void) {
+const char *ovda_process_run_dir(void) {
     return ovs_rundir();
 }

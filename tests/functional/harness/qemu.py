@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A QEMU guest with a Debian kernel: the front-end that production uses, with multi-queue and
+reconnection. It needs no KVM, and is slow for that."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .daemons import die_with_parent
+from .debian_kernel import Kernel, debian_kernel, unpack_module
+from .guest import Guest, build_root
+
+_MODULES = ("net/core/failover.ko", "drivers/net/net_failover.ko", "drivers/net/virtio_net.ko")
+
+
+def _initramfs(kernel: Kernel, folder: Path) -> Path:
+    """The guests' file system as an initramfs, made on the first call."""
+    target = folder / "initramfs.cpio"
+    if target.exists():
+        return target
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        modules = Path(name) / "modules"
+        modules.mkdir()
+        root = Path(name) / "root"
+        build_root(root, [unpack_module(kernel, module, modules) for module in _MODULES],
+                   "/dev/ttyS1")
+        # Process 1 of an initramfs gets no open console.
+        shutil.copy2(root / "init", root / "guest-init")
+        (root / "init").write_text(
+            "#!/bin/busybox sh\n/bin/busybox mount -t devtmpfs dev /dev\n"
+            "exec /bin/busybox sh /guest-init </dev/null >/dev/ttyS0 2>&1\n")
+        listing = subprocess.run(["find", ".", "-mindepth", "1"], cwd=root, check=True,
+                                 capture_output=True).stdout
+        with target.open("wb") as stream:
+            subprocess.run(["busybox", "cpio", "-o", "-H", "newc"], cwd=root, input=listing,
+                           stdout=stream, stderr=subprocess.DEVNULL, check=True)
+    return target
+
+
+class QemuGuest(Guest):
+    """Boots at construction.
+
+    `queues` are queue pairs; `reconnect` seconds between attempts to connect anew (0: never);
+    with `listen` QEMU listens on `vhost_socket` and the back-end connects.
+    """
+
+    def __init__(self, name: str, vhost_socket: Path, folder: Path, *, queues: int = 1,
+                 reconnect: int = 0, listen: bool = False, packed: bool = False,
+                 mac: str | None = None, cpus: int | None = None, bound: float = 90,
+                 linger: bool = False) -> None:
+        super().__init__(name, folder / f"{name}.console")
+        kernel = debian_kernel()
+        ours, theirs = socket.socketpair()
+        chardev = f"socket,id=vhost,path={vhost_socket}"
+        if listen:
+            chardev += ",server=on"
+        elif reconnect:
+            chardev += f",reconnect={reconnect}"
+        # Without vectors=0 QEMU 7.2 crashes: it sets up notifiers for MSI-X that only KVM has.
+        device = "virtio-net-pci,netdev=net0,vectors=0" + (f",mac={mac}" if mac else "")
+        netdev = "vhost-user,id=net0,chardev=vhost"
+        if queues > 1:
+            device += ",mq=on"
+            netdev += f",queues={queues}"
+        if packed:
+            device += ",packed=on"
+        argv = ["qemu-system-x86_64", "-name", name, "-nodefaults", "-display", "none",
+                "-no-user-config", "-no-reboot", "-accel", "tcg,thread=multi", "-cpu", "max",
+                "-smp", str(cpus or min(queues, 4)), "-m", "256",
+                "-machine", "q35,memory-backend=mem",
+                "-object", "memory-backend-memfd,id=mem,size=256M,share=on",
+                "-kernel", str(kernel.image), "-initrd", str(_initramfs(kernel, folder)),
+                "-append", "console=ttyS0 panic=-1 quiet",
+                "-chardev", chardev, "-netdev", netdev, "-device", device,
+                "-serial", f"file:{self.log}",
+                "-chardev", f"socket,id=channel,fd={theirs.fileno()}",
+                "-serial", "chardev:channel"]
+        self.output = folder / f"{name}.qemu"
+        with self.output.open("ab") as out:
+            self._process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                pass_fds=[theirs.fileno()], start_new_session=True,
+                preexec_fn=None if linger else die_with_parent)
+        theirs.close()
+        try:
+            self.attach(ours, bound)
+        except BaseException:
+            self.kill()
+            raise
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def describe(self) -> str:
+        return f"{super().describe()}\n--- QEMU\n{self.output.read_text(errors='replace')}"
+
+    def poweroff(self, bound: float = 20) -> None:
+        if self.alive():
+            self.spawn("poweroff -f")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(bound)
+        self.kill()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(10)
+        self.detach()

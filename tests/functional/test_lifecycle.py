@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports come and go with their rows; sockets are neither stolen nor left behind."""
+
+import socket
+import subprocess
+from pathlib import Path
+
+from harness.namespaces import netdevs
+from harness.ovs import accepts
+from harness.sandbox import Sandbox
+from harness.wait import wait_for
+from scenarios import GUEST, running_vm
+
+
+def _nothing_left(box: Sandbox, path: Path) -> None:
+    wait_for(lambda: not path.exists(), 10, f"{path} to go away")
+    wait_for(lambda: "vm1" not in netdevs(), 10, "the netdev vm1 to go away")
+    wait_for(lambda: box.agentctl("vdpa/show") == "", 10, "vdpa/show to be empty")
+    with box.rpc() as client:
+        wait_for(lambda: not client.call("port.list")["ports"], 10, "the engine to have no port")
+
+
+def test_row_removed_under_traffic(sandbox: Sandbox) -> None:
+    guest, peer = running_vm(sandbox)
+    stream = peer.stream(GUEST).wait_started()
+    sandbox.del_port("vm1")
+    _nothing_left(sandbox, sandbox.socket_path("vm1"))
+    stream.kill()
+    assert guest.alive()
+
+
+def test_row_removed_together_with_its_bridge(sandbox: Sandbox) -> None:
+    sandbox.vsctl("add-br", "br1", "--", "set", "Bridge", "br1", "datapath_type=netdev")
+    path = sandbox.add_port("vm1", bridge="br1")
+    sandbox.uml("vm1", path, f"{GUEST}/24")
+    sandbox.wait_state("vm1", "running")
+    sandbox.vsctl("--no-wait", "del-br", "br1")
+    _nothing_left(sandbox, path)
+
+
+def test_row_that_ceases_to_be_a_vdpa_port_keeps_none_of_our_keys(sandbox: Sandbox) -> None:
+    path = sandbox.add_port("vm1")
+    sandbox.vsctl("--no-wait", "set", "Interface", "vm1", "external_ids:iface-id=tenant")
+    sandbox.set_option("vm1", vdpa_socket=None, vdpa_sw=None)
+    wait_for(lambda: not sandbox.status("vm1"), 10, "our keys to go away")
+    _nothing_left(sandbox, path)
+    assert sandbox.interface("vm1", "external_ids")["external_ids"] == {"iface-id": "tenant"}
+    # The row stays and names a netdev that is gone.
+
+
+def test_deleted_and_added_in_one_transaction_is_no_change(sandbox: Sandbox) -> None:
+    _, peer = running_vm(sandbox)
+    path = sandbox.socket_path("vm1")
+    inode = path.stat().st_ino
+    stream = peer.stream(GUEST).wait_started()
+    sandbox.vsctl("--no-wait", "set", "Interface", "vm1", "external_ids:x=y")
+    sandbox.vsctl("--no-wait", "--if-exists", "del-port", "vm1", "--", "add-port", "br0", "vm1",
+                  "--", "set", "Interface", "vm1", f'options:vdpa-socket="{path}"',
+                  "options:vdpa-sw=true")
+    sandbox.wait_state("vm1", "running")
+    with sandbox.rpc() as client:
+        assert client.call("port.list")["ports"][0]["connections"] == 1
+    stream.stop()
+    assert path.stat().st_ino == inode
+
+
+def test_dead_socket_is_replaced(sandbox: Sandbox) -> None:
+    path = sandbox.socket_path("vm1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+        dead.bind(str(path))
+        dead.listen()
+    assert path.exists() and not accepts(path)
+    sandbox.add_port("vm1")
+    assert accepts(path)
+
+
+def test_second_front_end_is_refused_and_the_first_keeps_running(sandbox: Sandbox) -> None:
+    sandbox.expect_log("second front-end|already|refused")
+    guest, peer = running_vm(sandbox)
+    stream = peer.stream(GUEST).wait_started()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as second:
+        second.settimeout(10)
+        second.connect(str(sandbox.socket_path("vm1")))
+        # VHOST_USER_GET_FEATURES: refused is a closed connection, not an answer.
+        try:
+            second.send((1).to_bytes(4, "little") + (1).to_bytes(4, "little") + bytes(4))
+            answer = second.recv(64)
+        except (ConnectionResetError, BrokenPipeError):
+            answer = b""
+    assert answer == b""
+    result = stream.stop()
+    assert result.lost == [], result
+    assert sandbox.status("vm1")["state"] == "running"
+    assert guest.carrier()
+
+
+def _wait_until(box: Sandbox, path: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(["ovs-vsctl", "--timeout=20", "wait-until", "Interface", "vm1",
+                             f"external_ids:vdpa-served-socket={path}"], env=box.env)
+
+
+def test_waiting_for_the_served_socket_is_safe(sandbox: Sandbox) -> None:
+    first, second = sandbox.socket_path("vm1"), sandbox.socket_path("vm1-other")
+    for round_number in range(5):
+        waiting = _wait_until(sandbox, first)
+        sandbox.add_port("vm1", wait=None)
+        assert waiting.wait(20) == 0
+        assert accepts(first), f"round {round_number}: not there yet"
+        waiting = _wait_until(sandbox, second)
+        sandbox.set_option("vm1", vdpa_socket=str(second))
+        assert waiting.wait(20) == 0
+        assert accepts(second), f"round {round_number}: not there yet after the change"
+        sandbox.del_port("vm1")
+        _nothing_left(sandbox, second)
+
+
+def test_hundred_ports_in_one_transaction(sandbox: Sandbox) -> None:
+    words: list[str] = ["--no-wait"]
+    for number in range(100):
+        path = sandbox.socket_path(f"vm{number}")
+        words += ["--", "add-port", "br0", f"vm{number}", "--", "set", "Interface",
+                  f"vm{number}", f'options:vdpa-socket="{path}"', "options:vdpa-sw=true"]
+    sandbox.vsctl(*words)
+    for number in range(100):
+        sandbox.wait_state(f"vm{number}", "listening", 60)
+    assert all(accepts(sandbox.socket_path(f"vm{number}")) for number in range(100))

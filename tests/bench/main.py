@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks, by name."""
+
+import os
+import platform
+import sys
+
+import measure  # noqa: F401  (makes the functional tests' harness importable)
+import ports
+import rows
+import tcp
+
+ALL = {"ports": ports.main, "rows": rows.main, "tcp": tcp.main}
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(ALL)
+    unknown = [name for name in names if name not in ALL]
+    if unknown:
+        sys.exit(f"no benchmark {unknown[0]}; there are: {', '.join(ALL)}")
+    print(f"{os.cpu_count()} processors, Linux {platform.release()}")
+    for name in names:
+        ALL[name]()
+
+
+if __name__ == "__main__":
+    main()

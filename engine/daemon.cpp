@@ -36,7 +36,7 @@ void Daemon::run() {
         feed_watchdog();
     }
     VDPA_LOG(info, module, "ovs-vdpa-engine %s serves %s", OVDA_VERSION, server_->path().c_str());
-    ::sd_notify(0, "READY=1\nSTATUS=Waiting for ovs-vdpa-agent");
+    ::sd_notifyf(0, "READY=1\nSTATUS=Serving RPC at %s", server_->path().c_str());
     context_.run();
 
     ::sd_notify(0, "STOPPING=1");

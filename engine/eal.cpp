@@ -46,10 +46,11 @@ Expected<void> start_eal(const std::vector<std::string> &args) {
     if (!complete) {
         return tl::make_unexpected(complete.error());
     }
-    std::string line;
     // The EAL takes the array for its own, permutes it, and keeps pointers into it.
-    auto *const strings = new std::vector<std::string>(*complete);
-    auto *const argv = new std::vector<char *>;
+    static auto *const strings = new std::vector<std::string>;
+    static auto *const argv = new std::vector<char *>;
+    *strings = *complete;
+    std::string line;
     for (std::string &arg : *strings) {
         line += (line.empty() ? "" : " ") + arg;
         argv->push_back(arg.data());

@@ -10,6 +10,7 @@
 #include <cstdio>
 
 #include "engine/log.hpp"
+#include "engine/vhost/socket_file.hpp"
 
 namespace vdpa::engine {
 
@@ -127,8 +128,13 @@ void Engine::port_apply(const schema::PortSpec &params, Reply<schema::PortApplyR
     reply(ports_.apply(params));
 }
 
-void Engine::port_remove(const schema::PortName &params, Reply<schema::PortRemoveResult> reply) {
-    reply(schema::PortRemoveResult{.existed = ports_.remove(params.name)});
+void Engine::port_remove(const schema::PortRemoveParams &params,
+                         Reply<schema::PortRemoveResult> reply) {
+    const bool existed = ports_.remove(params.name);
+    if (!existed && params.dead_socket) {
+        vhost::remove_dead_socket(*params.dead_socket);
+    }
+    reply(schema::PortRemoveResult{.existed = existed});
 }
 
 void Engine::port_list(Reply<schema::PortList> reply) {

@@ -29,7 +29,7 @@ class Engine : public schema::EngineMethods {
     void engine_start(const schema::EngineStartParams &params,
                       Reply<schema::EngineStartResult> reply) override;
     void port_apply(const schema::PortSpec &params, Reply<schema::PortApplyResult> reply) override;
-    void port_remove(const schema::PortName &params,
+    void port_remove(const schema::PortRemoveParams &params,
                      Reply<schema::PortRemoveResult> reply) override;
     void port_list(Reply<schema::PortList> reply) override;
     void port_stats(const schema::PortName &params, Reply<schema::PortStats> reply) override;

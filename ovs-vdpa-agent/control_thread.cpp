@@ -36,11 +36,17 @@ ControlThread::ControlThread(const Settings &settings, host::Taps taps, Outputs 
     : work_(io_.get_executor()),
       service_manager_(io_),
       netdevs_(io_, std::move(taps)),
-      reconciler_({io_, netdevs_, accounts_, board_, std::move(outputs.set_status),
-                   std::move(outputs.on_first_pass), {}}),
+      reconciler_({io_,
+                   netdevs_,
+                   accounts_,
+                   board_,
+                   std::move(outputs.set_status),
+                   std::move(outputs.on_first_pass),
+                   {}}),
       links_(io_, [this](const std::string &name) {
           const host::Link *link = links_.find(name);
-          reconciler_.netdev_changed(name, link ? std::optional(link->ifindex) : std::nullopt);
+          reconciler_.netdev_changed(name, link ? std::optional(link->ifindex) : std::nullopt,
+                                     link == nullptr || host::is_set_up(*link));
       }) {
     std::vector<engine::EngineService *> services;
     for (const std::string &path : settings.engines) {
@@ -49,10 +55,7 @@ ControlThread::ControlThread(const Settings &settings, host::Taps taps, Outputs 
         services.push_back(engines_.back().get());
     }
     reconciler_.set_engines(std::move(services));
-    boost::asio::post(io_, [this] {
-        reconciler_.start();
-        service_manager_.ready();
-    });
+    boost::asio::post(io_, [this] { service_manager_.ready(); });
 }
 
 ControlThread::~ControlThread() {
@@ -78,8 +81,7 @@ void ControlThread::connection_changed(ovs::ConnectionState state) {
     });
 }
 
-void ControlThread::stats(std::string port,
-                          std::function<void(Expected<schema::PortStats>)> done) {
+void ControlThread::stats(std::string port, std::function<void(Expected<schema::PortStats>)> done) {
     boost::asio::post(io_, [this, port = std::move(port), done = std::move(done)]() mutable {
         reconciler_.stats(port, std::move(done));
     });

@@ -55,7 +55,7 @@ for part in "${parts[@]}"; do
     functional)
         # Each test has namespaces of its own, so that two of them get along on two processors.
         (cd "$tests_dir/functional" && /usr/bin/python3 -m pytest -n "${OVDA_TEST_JOBS:-2}" \
-            --dist=worksteal --junitxml="$results/functional.xml" "$@") || status=1
+            --dist=load --junitxml="$results/functional.xml" "$@") || status=1
         ;;
     esac
 done

@@ -97,6 +97,11 @@ void QueuePair::wake(EventSource::Kind kind) {
     }
 }
 
+bool QueuePair::waited_enough(Time since, Time now) {
+    insist_ = now - since >= patience;
+    return insist_ || (must_poll_ && now - since >= poll_interval);
+}
+
 void QueuePair::kicks_off() {
     for (const auto *ring : {&rings_.receive, &rings_.transmit, &rings_.control}) {
         if (usable(*ring)) {

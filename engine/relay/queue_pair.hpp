@@ -42,7 +42,9 @@ class QueuePair {
     static constexpr Time spin_time = 20'000;
     /* How long frames wait for the guest to post enough buffers for the longest possible one. After
      * that they are tried on what is there. */
-    static constexpr Time patience = 1'000'000;
+    static constexpr Time patience = 100'000'000;
+    /* How often a ring is looked at whose front-end gave no descriptor for kicks. */
+    static constexpr Time poll_interval = 1'000'000;
 
     enum class Turn { active, waiting, asleep };
 
@@ -65,8 +67,8 @@ class QueuePair {
     void unwatch(int epoll_fd);
     /* Something happened; the pair is active now. */
     void wake(EventSource::Kind kind);
-    /* The pair waited for `patience`. */
-    void end_patience() { insist_ = true; }
+    /* Whether a pair that waits since `since` shall be active again. */
+    bool waited_enough(Time since, Time now);
     /* Moves a burst in each direction. */
     Turn turn(Time now, Segments &scratch);
 

@@ -31,7 +31,13 @@ Receiver::Receiver(Ring &ring, int tap_fd, uint64_t features)
       wanted_(header_size_ +
               (has(features, VIRTIO_NET_F_GUEST_TSO4) || has(features, VIRTIO_NET_F_GUEST_TSO6)
                    ? max_frame_size
-                   : jumbo_frame_size)) {}
+                   : jumbo_frame_size)),
+      stock_(usual_stock()) {}
+
+size_t Receiver::usual_stock() const {
+    // Drivers post buffers again long before half of them are used up.
+    return ring_.queue().size() / 2;
+}
 
 bool Receiver::fill() {
     window_full_ = false;
@@ -65,6 +71,9 @@ bool Receiver::fill() {
         chain_count_++;
         bytes_ += next.writable;
     }
+    if (bytes_ >= wanted_) {
+        stock_ = usual_stock();
+    }
     return true;
 }
 
@@ -72,10 +81,7 @@ bool Receiver::enough() const {
     if (chain_count_ == 0) {
         return false;
     }
-    // A guest that keeps half of the ring filled does what it can: drivers post buffers again long
-    // before that, so waiting would be for nothing.
-    return !mergeable_ || bytes_ >= wanted_ || chain_count_ >= ring_.queue().size() / 2 ||
-           window_full_;
+    return !mergeable_ || bytes_ >= wanted_ || chain_count_ >= stock_ || window_full_;
 }
 
 Receiver::Result Receiver::burst(bool insist, unsigned &frames) {
@@ -88,7 +94,10 @@ Receiver::Result Receiver::burst(bool insist, unsigned &frames) {
             result = Result::broken;
             break;
         }
-        if (!enough() && !(insist && chain_count_ != 0)) {
+        if (insist && reads == 0 && chain_count_ != 0) {
+            stock_ = std::min(stock_, chain_count_);
+        }
+        if (!enough()) {
             result = Result::no_space;
             break;
         }

@@ -35,6 +35,7 @@ class Receiver {
 
     bool fill();
     bool enough() const;
+    size_t usual_stock() const;
     Read read_frame(size_t &moved);
     void deliver(size_t size);
     void patch_header(uint16_t buffers);
@@ -53,6 +54,9 @@ class Receiver {
     size_t first_chain_ = 0;
     size_t chain_count_ = 0;
     size_t bytes_ = 0;
+    // This many chains are worth trying: the guest was seen to post no more. Until it posts
+    // enough for any frame.
+    size_t stock_;
     bool window_full_ = false;  // the guest may have posted more than we can fetch ahead
 };
 

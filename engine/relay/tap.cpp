@@ -45,26 +45,42 @@ Expected<Tap> Tap::open(const std::string &netdev, unsigned max_queues) {
         return tl::make_unexpected(fd.error());
     }
     tap.queues_[0] = {.fd = std::move(*fd), .steered = true};
-    int little_endian = 1;
-    if (ioctl_ptr(tap.queue_fd(0), TUNSETVNETLE, &little_endian) != 0) {
-        return tap.failed("TUNSETVNETLE");
-    }
-    // From whoever had it before.
-    if (ioctl(tap.queue_fd(0), TUNSETOFFLOAD, 0UL) != 0) {
-        return tap.failed("TUNSETOFFLOAD");
-    }
-    if (auto done = tap.configure(sizeof(virtio_net_hdr_v1), 0); !done) {
-        return tl::make_unexpected(done.error());
-    }
-    tap.carrier_ = true;
-    if (auto done = tap.set_carrier(false); !done) {
+    // Nobody reads it yet, and somebody else may be serving the netdev.
+    if (auto done = tap.set_steered(tap.queues_[0], false); !done) {
         return tl::make_unexpected(done.error());
     }
     return tap;
 }
 
+Expected<void> Tap::take() {
+    if (taken_) {
+        return {};
+    }
+    if (auto done = set_steered(queues_[0], true); !done) {
+        return done;
+    }
+    int little_endian = 1;
+    if (ioctl_ptr(queue_fd(0), TUNSETVNETLE, &little_endian) != 0) {
+        return failed("TUNSETVNETLE");
+    }
+    int size = static_cast<int>(sizeof(virtio_net_hdr_v1));
+    if (ioctl_ptr(queue_fd(0), TUNSETVNETHDRSZ, &size) != 0) {
+        return failed("TUNSETVNETHDRSZ");
+    }
+    if (ioctl(queue_fd(0), TUNSETOFFLOAD, 0UL) != 0) {
+        return failed("TUNSETOFFLOAD");
+    }
+    int carrier = 0;
+    if (ioctl_ptr(queue_fd(0), TUNSETCARRIER, &carrier) != 0) {
+        return failed("TUNSETCARRIER");
+    }
+    header_size_ = sizeof(virtio_net_hdr_v1);
+    taken_ = true;
+    return {};
+}
+
 Tap::~Tap() {
-    if (!queues_.empty() && queues_[0].fd) {
+    if (!queues_.empty() && taken_) {
         // The kernel takes the carrier away with the last queue, but only for that reason.
         (void)configure(sizeof(virtio_net_hdr_v1), 0);
         (void)set_carrier(false);
@@ -122,6 +138,13 @@ Expected<void> Tap::steer_queue(unsigned index, bool in_use) {
     if (!queue.fd || queue.steered == in_use || index == 0) {
         return {};
     }
+    return set_steered(queue, in_use);
+}
+
+Expected<void> Tap::set_steered(Queue &queue, bool in_use) const {
+    if (queue.steered == in_use) {
+        return {};
+    }
     ifreq request{};
     request.ifr_flags = static_cast<short>(in_use ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE);
     if (ioctl_ptr(queue.fd.get(), TUNSETQUEUE, &request) != 0) {
@@ -132,6 +155,9 @@ Expected<void> Tap::steer_queue(unsigned index, bool in_use) {
 }
 
 Expected<void> Tap::configure(size_t header_size, unsigned offloads) {
+    if (auto done = take(); !done) {
+        return done;
+    }
     if (header_size_ != header_size) {
         int size = static_cast<int>(header_size);
         if (ioctl_ptr(queue_fd(0), TUNSETVNETHDRSZ, &size) != 0) {
@@ -150,6 +176,9 @@ Expected<void> Tap::configure(size_t header_size, unsigned offloads) {
 
 Expected<void> Tap::set_carrier(bool on) {
     if (carrier_ != on) {
+        if (auto done = take(); !done) {
+            return done;
+        }
         int carrier = on ? 1 : 0;
         if (ioctl_ptr(queue_fd(0), TUNSETCARRIER, &carrier) != 0) {
             return failed("TUNSETCARRIER");

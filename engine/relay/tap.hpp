@@ -16,7 +16,7 @@ namespace vdpa::engine::relay {
  * privilege where TUNSETOWNER named this process's user. Not thread-safe. */
 class Tap {
   public:
-    /* Opens queue 0. The netdev has no carrier afterwards and offloads are off. Errors:
+    /* Opens queue 0 and leaves the netdev as it is, for another may be serving it. Errors:
      * netdev-missing; tap-failed, when it is no such TAP or the kernel refuses. */
     static Expected<Tap> open(const std::string &netdev, unsigned max_queues);
     ~Tap();
@@ -34,6 +34,10 @@ class Tap {
     /* -1 when the queue is not open; else non-blocking. */
     int queue_fd(unsigned index) const { return queues_[index].fd.get(); }
 
+    /* Makes the netdev ours: the kernel sends frames to queue 0, there is no carrier, offloads are
+     * off. Done by the first configure(), which must not come before whoever served the netdev until
+     * now has let go of it. Error: tap-failed. */
+    Expected<void> take();
     /* The size of the virtio-net header, 10 or 12, and TUN_F_ flags of what readers can take. Does
      * nothing when that is what was set before. Error: tap-failed. */
     Expected<void> configure(size_t header_size, unsigned offloads);
@@ -49,6 +53,7 @@ class Tap {
 
     Tap(std::string netdev, unsigned max_queues);
     Expected<UniqueFd> attach() const;
+    Expected<void> set_steered(Queue &queue, bool in_use) const;
     tl::unexpected<Error> failed(const std::string &what) const;
 
     std::string netdev_;
@@ -56,6 +61,7 @@ class Tap {
     size_t header_size_ = 0;
     unsigned offloads_ = 0;
     bool carrier_ = false;
+    bool taken_ = false;
 };
 
 }  // namespace vdpa::engine::relay

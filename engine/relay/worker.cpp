@@ -84,7 +84,7 @@ void Worker::wait(const Request &request) {
 
 void Worker::run() {
     while (!stopping_.load(std::memory_order_acquire)) {
-        // Milliseconds; a pair that waits is looked at after QueuePair::patience.
+        // Milliseconds: QueuePair::poll_interval.
         const int idle_timeout = waiting_.empty() ? -1 : 1;
         collect_events(active_.empty() ? idle_timeout : 0);
         answer_requests();
@@ -133,10 +133,12 @@ void Worker::answer_requests() {
 }
 
 void Worker::end_waits(Time now) {
-    while (!waiting_.empty() && now - waiting_.front()->waiting_since >= QueuePair::patience) {
-        QueuePair &pair = *waiting_.front();
-        pair.end_patience();
-        enlist(pair, QueuePair::Turn::active);
+    for (QueuePair *pair = waiting_.front(); pair != nullptr;) {
+        QueuePair *const next = pair->next;
+        if (pair->waited_enough(pair->waiting_since, now)) {
+            enlist(*pair, QueuePair::Turn::active);
+        }
+        pair = next;
     }
 }
 

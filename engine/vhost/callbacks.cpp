@@ -6,6 +6,7 @@
 #include <rte_vhost.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -107,6 +108,30 @@ std::optional<uint32_t> ring_of(const Message &message) {
         default:
             return std::nullopt;
     }
+}
+
+/* A region that its file does not cover would end the engine with SIGBUS at the first access. */
+bool memory_lies_in_files(const Message &message) {
+    const MemoryTable &table = message.payload.memory;
+    if (table.region_count > table.regions.size() ||
+        static_cast<int>(table.region_count) != message.fd_count) {
+        return true;  // which the library refuses
+    }
+    for (uint32_t i = 0; i < table.region_count; ++i) {
+        const MemoryRegion &region = table.regions[i];
+        struct stat file {};
+        if (::fstat(message.fds[i], &file) != 0) {
+            return false;
+        }
+        if (!S_ISREG(file.st_mode)) {
+            continue;  // a device says nothing of its size
+        }
+        if (file.st_size < 0 || region.mmap_offset > static_cast<uint64_t>(file.st_size) ||
+            region.size > static_cast<uint64_t>(file.st_size) - region.mmap_offset) {
+            return false;
+        }
+    }
+    return true;
 }
 
 uint16_t netdev_mtu(const std::string &netdev) {
@@ -235,6 +260,9 @@ rte_vhost_msg_result Port::before_message(int vid, Message &message) {
         publish();
         return reject(message, "more rings than were offered");
     }
+    if (request == Request::set_mem_table && !memory_lies_in_files(message)) {
+        return reject(message, "a memory region reaches past the end of its file");
+    }
     switch (request) {
         case Request::get_features:
             return answer_u64(offered_features());
@@ -247,16 +275,19 @@ rte_vhost_msg_result Port::before_message(int vid, Message &message) {
                 return reject(message, "features that were not offered");
             }
             break;
+        case Request::set_protocol_features:
+            protocol_features_ = message.payload.u64;
+            break;
         case Request::set_vring_base:
             // A driver starts a packed ring with its wrap counters at 1 (virtio 1.2, 2.8.1), which
             // is bit 15 here. User-mode Linux sends 0 all the same. A front-end that takes part in
             // live migration, which a dirty log is for, may mean it.
             if (uint64_t features = 0;
-            message.payload.state.num == 0 &&
-            rte_vhost_get_negotiated_features(vid, &features) == 0 &&
-            (features >> ring_packed & 1) != 0 &&
-            (protocol_features_ & bit(ProtocolFeature::log_shmfd)) == 0) {
-            message.payload.state.num = wrap_counter;
+                message.payload.state.num == 0 &&
+                rte_vhost_get_negotiated_features(vid, &features) == 0 &&
+                (features >> ring_packed & 1) != 0 &&
+                (protocol_features_ & bit(ProtocolFeature::log_shmfd)) == 0) {
+                message.payload.state.num = wrap_counter;
             }
             break;
         default:

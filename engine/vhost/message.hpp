@@ -58,6 +58,19 @@ struct VringState {
     uint32_t num;
 };
 
+/* struct VhostUserMemory of the library (lib/vhost/vhost_user.h). */
+struct MemoryRegion {
+    uint64_t guest_address;
+    uint64_t size;
+    uint64_t user_address;
+    uint64_t mmap_offset;
+};
+struct MemoryTable {
+    uint32_t region_count;
+    uint32_t padding;
+    std::array<MemoryRegion, 8> regions;
+};
+
 struct DeviceConfig {
     uint32_t offset;
     uint32_t size;
@@ -83,6 +96,7 @@ struct __attribute__((packed)) Message {
         VringState state;
         uint32_t ring;  // the first member of struct vhost_vring_addr
         DeviceConfig config;
+        MemoryTable memory;
         CryptoSession crypto;
     } payload;
     int fds[8];  // no std::array: its functions would take the address of packed members

@@ -176,7 +176,7 @@ void Port::stop() {
 
 void Port::forget_connection() {
     if (vid_ >= 0) {
-        Registry::instance().set_connection(vid_, nullptr);
+        Registry::instance().clear_connection(vid_, this);
     }
     vid_ = -1;
     features_ = 0;

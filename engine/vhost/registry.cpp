@@ -39,6 +39,12 @@ void Registry::set_connection(int vid, Port *port) {
     }
 }
 
+void Registry::clear_connection(int vid, Port *port) {
+    if (vid >= 0 && static_cast<size_t>(vid) < max_connections) {
+        connections_[static_cast<size_t>(vid)].compare_exchange_strong(port, nullptr);
+    }
+}
+
 Port *Registry::connection(int vid) const {
     if (vid < 0 || static_cast<size_t>(vid) >= max_connections) {
         return nullptr;

@@ -25,8 +25,11 @@ class Registry {
     /* The name of the port registered with `library_path`, or that path. For the log. */
     std::string display_name(const std::string &library_path);
 
-    /* The connection `vid` is with `port` from now on, or ended (null). */
+    /* The connection `vid` is with `port` from now on. */
     void set_connection(int vid, Port *port);
+    /* The connection `vid` of `port` has ended. The library may have given the number to another
+     * port's connection by now, which is left alone. */
+    void clear_connection(int vid, Port *port);
     /* Null for a connection that was refused. Takes no lock. */
     Port *connection(int vid) const;
 

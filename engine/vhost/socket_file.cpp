@@ -98,22 +98,22 @@ void empty_folder(int folder) {
     }
 }
 
-/* Gives the file that `fd` (O_PATH) stands for its owner and permissions. Permissions come first:
- * afterwards the file may not be ours any more. */
+/* Gives the file that `fd` (O_PATH) stands for its owner and permissions. Nobody can open it yet,
+ * so the owner comes first; CAP_FOWNER is for what comes after. */
 Expected<void> set_attributes_of(int fd, const std::string &path, const schema::SocketSpec &spec) {
     const std::string link = "/proc/self/fd/" + std::to_string(fd);
-    if (::chmod(link.c_str(), static_cast<mode_t>(spec.perms)) != 0) {
-        std::array<char, 8> octal{};
-        std::snprintf(octal.data(), octal.size(), "%04o", spec.perms);
-        return fail(Reason::socket_failed, "cannot set permissions " + std::string(octal.data()) +
-                                               " of " + path + ": " + errno_text(errno));
-    }
     const uid_t uid = spec.uid ? static_cast<uid_t>(*spec.uid) : ::geteuid();
     const gid_t gid = spec.gid ? static_cast<gid_t>(*spec.gid) : ::getegid();
     if (::fchownat(fd, "", uid, gid, AT_EMPTY_PATH) != 0) {
         return fail(Reason::socket_failed, "cannot give " + path + " to user " +
                                                std::to_string(uid) + ", group " +
                                                std::to_string(gid) + ": " + errno_text(errno));
+    }
+    if (::chmod(link.c_str(), static_cast<mode_t>(spec.perms)) != 0) {
+        std::array<char, 8> octal{};
+        std::snprintf(octal.data(), octal.size(), "%04o", spec.perms);
+        return fail(Reason::socket_failed, "cannot set permissions " + std::string(octal.data()) +
+                                               " of " + path + ": " + errno_text(errno));
     }
     return {};
 }
@@ -166,7 +166,20 @@ Expected<void> SocketFile::set_attributes(const schema::SocketSpec &spec) const 
         status.st_ino != inode_) {
         return fail(Reason::socket_failed, path_ + " is not our socket any more");
     }
-    return set_attributes_of(fd.get(), path_, spec);
+    // Neither the old owner with the new permissions nor the new one with the old may get in.
+    const std::string link = "/proc/self/fd/" + std::to_string(fd.get());
+    if (::chmod(link.c_str(), 0) != 0) {
+        return fail(Reason::socket_failed,
+                    "cannot set permissions of " + path_ + ": " + errno_text(errno));
+    }
+    auto set = set_attributes_of(fd.get(), path_, spec);
+    if (!set) {
+        // As it was, as far as that can be had.
+        [[maybe_unused]] const int owner =
+            ::fchownat(fd.get(), "", status.st_uid, status.st_gid, AT_EMPTY_PATH);
+        [[maybe_unused]] const int mode = ::chmod(link.c_str(), status.st_mode & 07777);
+    }
+    return set;
 }
 
 void SocketFile::remove() const {
@@ -218,6 +231,49 @@ SocketWorkshop::~SocketWorkshop() {
     }
 }
 
+void remove_dead_socket(const std::string &path) {
+    // A workshop that was left in the folder is emptied by opening it, and removed with ours.
+    const auto workshop = SocketWorkshop::open(path);
+    struct stat status {};
+    if (workshop && ::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode) &&
+        check_dead(path)) {
+        ::unlink(path.c_str());
+    }
+}
+
+Expected<void> SocketWorkshop::move_into_place(unsigned flags) const {
+    if (::renameat2(folder_.get(), socket_name_.c_str(), parent_.get(), name_of(path_).c_str(),
+                    flags) == 0) {
+        return {};
+    }
+    return fail(errno == EEXIST ? Reason::socket_in_use : Reason::socket_failed,
+                "cannot put the socket at " + path_ + ": " + errno_text(errno));
+}
+
+Expected<void> SocketWorkshop::move_to_free_path() const {
+    struct stat before {};
+    const bool occupied =
+        ::fstatat(parent_.get(), name_of(path_).c_str(), &before, AT_SYMLINK_NOFOLLOW) == 0;
+    if (auto free = check_server_path(path_); !free) {
+        return free;
+    }
+    if (!occupied) {
+        return move_into_place(RENAME_NOREPLACE);
+    }
+    // The dead socket is taken out by an exchange, so that what somebody else put in its place
+    // since we looked is noticed, and put back.
+    if (auto exchanged = move_into_place(RENAME_EXCHANGE); !exchanged) {
+        return exchanged;
+    }
+    struct stat taken {};
+    if (::fstatat(folder_.get(), socket_name_.c_str(), &taken, AT_SYMLINK_NOFOLLOW) == 0 &&
+        taken.st_dev == before.st_dev && taken.st_ino == before.st_ino) {
+        return {};
+    }
+    [[maybe_unused]] const auto back = move_into_place(RENAME_EXCHANGE);
+    return fail(Reason::socket_in_use, path_ + " was taken by another process just now");
+}
+
 Expected<SocketFile> SocketWorkshop::publish(const schema::SocketSpec &spec,
                                              const SocketFile *own) const {
     const UniqueFd fd(
@@ -230,18 +286,12 @@ Expected<SocketFile> SocketWorkshop::publish(const schema::SocketSpec &spec,
     if (auto set = set_attributes_of(fd.get(), path_, spec); !set) {
         return tl::make_unexpected(set.error());
     }
-    const std::string name = name_of(path_);
-    const bool replace_own = own && own->path() == path_ && own->still_ours();
-    if (!replace_own) {
-        if (auto free = check_server_path(path_); !free) {
-            return tl::make_unexpected(free.error());
+    if (own && own->path() == path_ && own->still_ours()) {
+        if (auto moved = move_into_place(0); !moved) {
+            return tl::make_unexpected(moved.error());
         }
-        ::unlinkat(parent_.get(), name.c_str(), 0);
-    }
-    if (::renameat2(folder_.get(), socket_name_.c_str(), parent_.get(), name.c_str(),
-                    replace_own ? 0 : RENAME_NOREPLACE) != 0) {
-        return fail(errno == EEXIST ? Reason::socket_in_use : Reason::socket_failed,
-                    "cannot put the socket at " + path_ + ": " + errno_text(errno));
+    } else if (auto moved = move_to_free_path(); !moved) {
+        return tl::make_unexpected(moved.error());
     }
     return SocketFile(path_, status.st_dev, status.st_ino);
 }

@@ -18,6 +18,10 @@ namespace vdpa::engine::vhost {
  * at once. */
 Expected<void> check_server_path(const std::string &path);
 
+/* Removes what an engine that died left of a socket at `path`; whatever else stands there, or
+ * answers there, is left alone. */
+void remove_dead_socket(const std::string &path);
+
 /* Whether our user may connect to `path`, without connecting. No error while nothing is there.
  * Error: socket-failed. */
 Expected<void> check_client_path(const std::string &path);
@@ -65,6 +69,9 @@ class SocketWorkshop {
 
   private:
     SocketWorkshop() = default;
+
+    Expected<void> move_into_place(unsigned flags) const;
+    Expected<void> move_to_free_path() const;
 
     std::string path_;
     std::string folder_name_;

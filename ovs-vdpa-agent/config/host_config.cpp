@@ -40,9 +40,8 @@ std::optional<std::vector<uint32_t>> cpus_of_mask(std::string_view mask) {
 bool is_memory_list(std::string_view text) {
     return !text.empty() && text.front() != ',' && text.back() != ',' &&
            text.find(",,") == std::string_view::npos &&
-           std::all_of(text.begin(), text.end(), [](unsigned char c) {
-               return std::isdigit(c) != 0 || c == ',';
-           });
+           std::all_of(text.begin(), text.end(),
+                       [](unsigned char c) { return std::isdigit(c) != 0 || c == ','; });
 }
 
 schema::EngineStartParams engine_params(const schema::GlobalOptions &options,
@@ -52,18 +51,20 @@ schema::EngineStartParams engine_params(const schema::GlobalOptions &options,
         if (is_memory_list(*options.socket_mem)) {
             params.eal.push_back("--socket-mem=" + *options.socket_mem);
         } else {
-            errors.push_back({Reason::bad_eal_option,
-                              "vdpa-socket-mem=" + *options.socket_mem +
-                                  ": must be numbers of MiB separated by commas"});
+            errors.push_back(
+                {Reason::bad_eal_option, "vdpa-socket-mem=" + *options.socket_mem +
+                                             ": must be numbers of MiB separated by commas"});
         }
     }
     if (options.lcore_mask) {
-        if (auto cpus = cpus_of_mask(*options.lcore_mask)) {
+        constexpr size_t max_workers = 128;
+        auto cpus = cpus_of_mask(*options.lcore_mask);
+        if (cpus && cpus->size() <= max_workers) {
             params.workers = std::move(*cpus);
         } else {
-            errors.push_back({Reason::bad_eal_option,
-                              "vdpa-lcore-mask=" + *options.lcore_mask +
-                                  ": must be a hexadecimal mask of CPUs, not zero"});
+            errors.push_back(
+                {Reason::bad_eal_option, "vdpa-lcore-mask=" + *options.lcore_mask +
+                                             ": must be a hexadecimal mask of 1 to 128 CPUs"});
         }
     }
     std::istringstream words(options.extra.value_or(""));
@@ -84,8 +85,7 @@ HostConfig parse_host_config(const ovs::GlobalRow &row) {
     HostConfig config;
     config.options = schema::parse_global_options(row.other_config, config.errors);
     config.engine = engine_params(config.options, config.errors);
-    const auto tso = row.other_config.find("userspace-tso-enable");
-    config.userspace_tso = tso != row.other_config.end() && tso->second == "true";
+    config.userspace_tso = row.userspace_tso;
     for (const auto &[key, value] : row.other_config) {
         if (key.starts_with("vdpa-") && !schema::is_global_key(key)) {
             config.unknown_keys.push_back(key);

@@ -16,6 +16,11 @@ using schema::StringMap;
 
 constexpr uint32_t default_perms = 0660;
 
+/* Whoever writes the database decides how long a value is; what is said of it is bounded. */
+std::string excerpt(const std::string &value) {
+    return value.substr(0, 200);
+}
+
 bool is_status_key(const std::string &key) {
     return std::any_of(std::begin(schema::interface_status_keys),
                        std::end(schema::interface_status_keys),
@@ -36,10 +41,9 @@ StringMap merge(const ovs::InterfaceRow &row, std::vector<Error> &errors) {
         }
         const auto [other, added] = merged.emplace(key, value);
         if (!added && other->second != value) {
-            errors.push_back({Reason::conflicting_keys, "options:" + key + "=" + value +
-                                                            " and external_ids:" + key + "=" +
-                                                            other->second +
-                                                            " differ: remove one"});
+            errors.push_back({Reason::conflicting_keys,
+                              "options:" + key + "=" + excerpt(value) + " and external_ids:" + key +
+                                  "=" + excerpt(other->second) + " differ: remove one"});
         }
     }
     return merged;
@@ -52,32 +56,34 @@ void note_unknown_keys(const ovs::InterfaceRow &row, std::vector<Error> &notices
             const bool known = schema::is_interface_key(key) ||
                                (column == &row.external_ids && is_status_key(key));
             if (key.starts_with("vdpa-") && !known) {
-                notices.push_back({Reason::unknown_key,
-                                   std::string(name) + ":" + key.substr(0, 64) +
-                                       " means nothing and is ignored: check its spelling"});
+                notices.push_back(
+                    {Reason::unknown_key, std::string(name) + ":" + key.substr(0, 64) +
+                                              " means nothing and is ignored: check its spelling"});
             }
         }
     }
 }
 
-/* Names that the kernel takes for a netdev (dev_valid_name() in net/core/dev.c). */
+/* Names that the kernel takes for a netdev as they are (dev_valid_name() and dev_get_valid_name()
+ * in net/core/dev.c). */
 bool is_netdev_name(const std::string &name) {
     return !name.empty() && name.size() < IFNAMSIZ && name != "." && name != ".." &&
            std::none_of(name.begin(), name.end(), [](unsigned char c) {
-               return c == '/' || c == ':' || std::isspace(c) != 0;
+               // A percent sign makes it a pattern; 0xa0 is white space to the kernel.
+               return c == '/' || c == ':' || c == '%' || c == 0xa0 || std::isspace(c) != 0;
            });
 }
 
 void check_name_and_type(const ovs::InterfaceRow &row, std::vector<Error> &errors) {
     if (!row.type.empty() && row.type != "system" && row.type != "dpdk") {
-        errors.push_back({Reason::bad_type, "type=" + row.type +
+        errors.push_back({Reason::bad_type, "type=" + excerpt(row.type) +
                                                 ": a vDPA port has an empty type, system or dpdk"});
     }
     if (row.type != "dpdk" && !is_netdev_name(row.name)) {
         errors.push_back(
-            {Reason::bad_name, row.name +
+            {Reason::bad_name, excerpt(row.name) +
                                    ": is the name of no netdev; at most 15 bytes, without slash, "
-                                   "colon and white space"});
+                                   "colon, percent sign and white space"});
     }
 }
 
@@ -103,22 +109,22 @@ void check_device(const ovs::InterfaceRow &row, const InterfaceOptions &options,
 }
 
 /* Fills in the numbers of an owner, or says which name is unknown. */
-void resolve_owner(const schema::Owner &owner, const Accounts &accounts,
-                   schema::SocketSpec &socket, std::vector<Error> &errors) {
+void resolve_owner(const schema::Owner &owner, const Accounts &accounts, schema::SocketSpec &socket,
+                   std::vector<Error> &errors) {
     if (!owner.user.empty()) {
         if (const auto uid = accounts.user(owner.user)) {
             socket.uid = *uid;
         } else {
-            errors.push_back({Reason::bad_socket_owner,
-                              "vdpa-socket-owner: there is no user " + owner.user});
+            errors.push_back(
+                {Reason::bad_socket_owner, "vdpa-socket-owner: there is no user " + owner.user});
         }
     }
     if (!owner.group.empty()) {
         if (const auto gid = accounts.group(owner.group)) {
             socket.gid = *gid;
         } else {
-            errors.push_back({Reason::bad_socket_owner,
-                              "vdpa-socket-owner: there is no group " + owner.group});
+            errors.push_back(
+                {Reason::bad_socket_owner, "vdpa-socket-owner: there is no group " + owner.group});
         }
     }
 }
@@ -128,18 +134,17 @@ schema::SocketSpec socket_of(const InterfaceOptions &options, const HostConfig &
     schema::SocketSpec socket;
     socket.path = options.socket.value_or("");
     socket.mode = options.socket_mode;
-    socket.perms = options.socket_perms.value_or(
-        host.options.socket_perms.value_or(default_perms));
+    socket.perms = options.socket_perms.value_or(host.options.socket_perms.value_or(default_perms));
     if (const auto &owner =
             options.socket_owner ? options.socket_owner : host.options.socket_owner) {
         resolve_owner(*owner, accounts, socket, errors);
     }
     const auto &folders = host.options.sock_dirs;
     if (!socket.path.empty() && folders && !lies_below(socket.path, *folders)) {
-        errors.push_back({Reason::socket_dir_forbidden,
-                          "vdpa-socket=" + socket.path +
-                              ": lies outside the folders of Open_vSwitch "
-                              "other_config:vdpa-sock-dirs"});
+        errors.push_back(
+            {Reason::socket_dir_forbidden, "vdpa-socket=" + socket.path +
+                                               ": lies outside the folders of Open_vSwitch "
+                                               "other_config:vdpa-sock-dirs"});
     }
     return socket;
 }
@@ -181,19 +186,24 @@ ParsedRow parse_row(const ovs::InterfaceRow &row, const HostConfig &host,
 
     note_unknown_keys(row, notices);
     if (!config.engine.offloads) {
-        notices.push_back({Reason::offloads_withheld,
-                           "checksum and segmentation offloads are not offered because bridge " +
-                               row.bridge +
-                               " has datapath_type=netdev; Open_vSwitch "
-                               "other_config:userspace-tso-enable=true allows them"});
+        notices.push_back(
+            {Reason::offloads_withheld,
+             "checksum and segmentation offloads are not offered because bridge " + row.bridge +
+                 " has datapath_type=netdev; Open_vSwitch "
+                 "other_config:userspace-tso-enable=true allows them, after a restart of "
+                 "ovs-vswitchd"});
     }
     Expected<PortConfig> result = config;
     if (!errors.empty()) {
         result = tl::make_unexpected(errors.front());
     }
-    return {row.name, std::move(result), std::move(notices),
+    const auto state = status_of(row, schema::key::vdpa_state);
+    return {row.name,
+            std::move(result),
+            std::move(notices),
             status_of(row, schema::key::vdpa_served_socket),
-            status_of(row, schema::key::vdpa_engine)};
+            status_of(row, schema::key::vdpa_engine),
+            state && state != schema::to_string(schema::State::invalid)};
 }
 
 }  // namespace vdpa::agent::config

@@ -32,11 +32,12 @@ struct ParsedRow {
     /* Where the row's own status says it was served; breaks the tie between two rows. */
     std::optional<std::string> served_socket;
     std::optional<std::string> engine;
+    /* The row's own status does not call it invalid, which it calls the loser of two. */
+    bool was_valid = false;
 };
 
 /* Reads a row by itself; whether it agrees with other rows and with the host is for the reconciler.
  * Depends on nothing but its arguments. */
-ParsedRow parse_row(const ovs::InterfaceRow &row, const HostConfig &host,
-                    const Accounts &accounts);
+ParsedRow parse_row(const ovs::InterfaceRow &row, const HostConfig &host, const Accounts &accounts);
 
 }  // namespace vdpa::agent::config

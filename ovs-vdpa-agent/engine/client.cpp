@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ovs-vdpa-agent/engine/client.hpp"
 
+#include <boost/asio/post.hpp>
+
 #include "ovs-vdpa-agent/engine/timeouts.hpp"
 #include "ovs-vdpa-agent/ovs/log.hpp"
 
@@ -51,23 +53,25 @@ template <typename T>
 void Client::call(const char *method, json params, std::chrono::milliseconds timeout,
                   Decoder<T> decode, Reply<T> done) {
     if (!connection_) {
-        done(fail(Reason::engine_down, path_ + ": not connected"));
+        boost::asio::post(io_, [path = path_, done = std::move(done)] {
+            done(fail(Reason::engine_down, path + ": not connected"));
+        });
         return;
     }
-    connection_->call(method, std::move(params), timeout,
-                      [this, method, decode, done = std::move(done)](Expected<json> answer) {
-                          if (!answer) {
-                              done(tl::make_unexpected(answer.error()));
-                              return;
-                          }
-                          auto decoded = decode(*answer, method);
-                          if (!decoded) {
-                              done(fail(Reason::engine_incompatible,
-                                        path_ + ": answer to " + decoded.error()));
-                              return;
-                          }
-                          done(std::move(decoded->value));
-                      });
+    connection_->call(
+        method, std::move(params), timeout,
+        [this, method, decode, done = std::move(done)](Expected<json> answer) {
+            if (!answer) {
+                done(tl::make_unexpected(answer.error()));
+                return;
+            }
+            auto decoded = decode(*answer, method);
+            if (!decoded) {
+                done(fail(Reason::engine_incompatible, path_ + ": answer to " + decoded.error()));
+                return;
+            }
+            done(std::move(decoded->value));
+        });
 }
 
 void Client::connect() {
@@ -82,9 +86,8 @@ void Client::connect() {
         socket.connect(stream_protocol::endpoint(path_), error);
     }
     if (error) {
-        report_down({Reason::engine_down,
-                     "no engine at " + path_ + ": " + error.message() +
-                         "; look at systemctl status ovs-vdpa-engine"});
+        report_down({Reason::engine_down, "no engine at " + path_ + ": " + error.message() +
+                                              "; look at systemctl status ovs-vdpa-engine"});
         again_later();
         return;
     }
@@ -120,14 +123,15 @@ void Client::take_info(const schema::EngineInfo &info) {
         return;
     }
     if (info.eal_state == schema::EalState::failed) {
-        report_down({Reason::eal_failed,
-                     path_ + ": " + info.eal_detail.value_or("DPDK did not start") +
-                         "; then restart the engine"});
+        report_down({Reason::eal_failed, path_ + ": " +
+                                             info.eal_detail.value_or("DPDK did not start") +
+                                             "; then restart the engine"});
         again_later();
         return;
     }
     if (info.eal_state != schema::EalState::started) {
-        report_down({Reason::engine_starting, path_ + ": DPDK is starting"});
+        report_down(
+            start_refused_.value_or(Error{Reason::engine_starting, path_ + ": DPDK is starting"}));
     }
     start_dpdk();
 }
@@ -135,14 +139,20 @@ void Client::take_info(const schema::EngineInfo &info) {
 void Client::start_dpdk() {
     call<schema::EngineStartResult>(
         schema::method::engine_start, encode(*params_), start_timeout,
-        schema::decode_engine_start_result, [this](Expected<schema::EngineStartResult> result) {
+        schema::decode_engine_start_result,
+        [this, asked = *params_](Expected<schema::EngineStartResult> result) {
             if (!connection_) {
                 return;
             }
             if (!result) {
-                // The engine says more about what went wrong in its info.
-                module.warn(limit, path_ + ": " + result.error().detail);
+                // If DPDK failed, the engine says more about it in its info.
+                start_refused_ = Error{result.error().reason, path_ + ": " + result.error().detail};
                 again_later();
+                return;
+            }
+            start_refused_.reset();
+            if (asked != *params_) {
+                start_dpdk();  // they were changed meanwhile: are these pending?
                 return;
             }
             listener_.restart_pending(index_, result->restart_pending);
@@ -153,22 +163,22 @@ void Client::start_dpdk() {
 }
 
 void Client::ask_list() {
-    call<schema::PortList>(schema::method::port_list, encode(schema::Empty{}), call_timeout,
-                           schema::decode_port_list, [this](Expected<schema::PortList> list) {
-                               if (!connection_) {
-                                   return;
-                               }
-                               if (!list) {
-                                   report_down(list.error());
-                                   again_later();
-                                   return;
-                               }
-                               ready_ = true;
-                               down_.reset();
-                               module.info(path_ + ": connected, " +
-                                           std::to_string(list->ports.size()) + " ports");
-                               listener_.engine_ready(index_, info_, std::move(list->ports));
-                           });
+    call<schema::PortList>(
+        schema::method::port_list, encode(schema::Empty{}), call_timeout, schema::decode_port_list,
+        [this](Expected<schema::PortList> list) {
+            if (!connection_) {
+                return;
+            }
+            if (!list) {
+                report_down(list.error());
+                again_later();
+                return;
+            }
+            ready_ = true;
+            down_.reset();
+            module.info(path_ + ": connected, " + std::to_string(list->ports.size()) + " ports");
+            listener_.engine_ready(index_, info_, std::move(list->ports));
+        });
 }
 
 void Client::take_notification(const std::string &method, const json &params) {
@@ -186,6 +196,7 @@ void Client::take_notification(const std::string &method, const json &params) {
 
 void Client::lost(const Error &why) {
     connection_.reset();
+    start_refused_.reset();
     report_down(why);
     again_later();
 }
@@ -223,9 +234,15 @@ void Client::apply(const schema::PortSpec &spec, Reply<schema::PortApplyResult> 
 }
 
 void Client::remove(const std::string &port, Reply<schema::PortRemoveResult> done) {
-    call<schema::PortRemoveResult>(schema::method::port_remove, encode(schema::PortName{port}),
-                                   call_timeout, schema::decode_port_remove_result,
-                                   std::move(done));
+    call<schema::PortRemoveResult>(schema::method::port_remove,
+                                   encode(schema::PortRemoveParams{port, {}}), call_timeout,
+                                   schema::decode_port_remove_result, std::move(done));
+}
+
+void Client::remove_dead_socket(const std::string &port, const std::string &path) {
+    call<schema::PortRemoveResult>(
+        schema::method::port_remove, encode(schema::PortRemoveParams{port, path}), call_timeout,
+        schema::decode_port_remove_result, [](const Expected<schema::PortRemoveResult> &) {});
 }
 
 void Client::stats(const std::string &port, Reply<schema::PortStats> done) {

@@ -30,12 +30,13 @@ class Client : public EngineService {
     void set_start_params(const schema::EngineStartParams &params) override;
     void apply(const schema::PortSpec &spec, Reply<schema::PortApplyResult> done) override;
     void remove(const std::string &port, Reply<schema::PortRemoveResult> done) override;
+    void remove_dead_socket(const std::string &port, const std::string &path) override;
     void stats(const std::string &port, Reply<schema::PortStats> done) override;
 
   private:
     template <typename T>
     using Decoder = tl::expected<schema::Decoded<T>, std::string> (*)(const nlohmann::json &,
-                                                                     std::string_view);
+                                                                      std::string_view);
     template <typename T>
     void call(const char *method, nlohmann::json params, std::chrono::milliseconds timeout,
               Decoder<T> decode, Reply<T> done);
@@ -59,6 +60,7 @@ class Client : public EngineService {
     schema::EngineInfo info_;
     bool ready_ = false;
     std::optional<Error> down_;
+    std::optional<Error> start_refused_;  // the last answer to engine.start, if it was one
 };
 
 }  // namespace vdpa::agent::engine

@@ -39,6 +39,9 @@ class EngineService {
     virtual void set_start_params(const schema::EngineStartParams &params) = 0;
     virtual void apply(const schema::PortSpec &spec, Reply<schema::PortApplyResult> done) = 0;
     virtual void remove(const std::string &port, Reply<schema::PortRemoveResult> done) = 0;
+    /* Has the engine clear away what one before it, which died, left at `path`, where it served
+     * `port`. */
+    virtual void remove_dead_socket(const std::string &port, const std::string &path) = 0;
     virtual void stats(const std::string &port, Reply<schema::PortStats> done) = 0;
 };
 

@@ -18,8 +18,8 @@ log::RateLimit limit;
 
 /* Whether the agent has anything to do with the difference. */
 bool differs(const Link &a, const Link &b) {
-    return a.name != b.name || ((a.flags ^ b.flags) & IFF_UP) != 0 || a.kind != b.kind ||
-           a.master != b.master;
+    return a.name != b.name || ((a.flags ^ b.flags) & (IFF_UP | IFF_NOARP)) != 0 ||
+           a.kind != b.kind || a.master != b.master;
 }
 
 }  // namespace
@@ -98,6 +98,7 @@ void LinkMonitor::receive() {
             request_dump();
         } else if (error < 0) {
             module.warn(limit, std::string("rtnetlink: ") + nl_geterror(error));
+            dumping_ = false;  // it may be what failed, and must not keep others from being made
             return;
         }
     }

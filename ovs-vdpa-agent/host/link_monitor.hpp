@@ -16,7 +16,8 @@ namespace vdpa::agent::host {
 class LinkMonitor {
   public:
     /* Called with the name of every netdev that came, went, was renamed (once for each name), or
-     * was set up or down; and with the old name when an interface index changed hands. */
+     * was set up or down or had ARP switched; and with the old name when an interface index changed
+     * hands. */
     using Listener = std::function<void(const std::string &name)>;
 
     LinkMonitor(boost::asio::io_context &io, Listener listener);

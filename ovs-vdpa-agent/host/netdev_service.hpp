@@ -23,8 +23,7 @@ class NetdevService {
     virtual void ensure_tap(const std::string &name, std::optional<uid_t> owner,
                             std::function<void(Expected<TapState>)> done) = 0;
     /* See Taps::remove(). */
-    virtual void remove_tap(const std::string &name,
-                            std::function<void(Expected<void>)> done) = 0;
+    virtual void remove_tap(const std::string &name, std::function<void(Expected<void>)> done) = 0;
     /* See Taps::owned(). */
     virtual void owned_taps(std::function<void(Expected<std::vector<std::string>>)> done) = 0;
 };

@@ -20,37 +20,35 @@ NetdevWorker::~NetdevWorker() {
     thread_.join();
 }
 
-void NetdevWorker::add(std::deque<Job> &queue, Job job) {
+void NetdevWorker::add(std::deque<Job> &queue, const std::string &name,
+                       std::function<void(Taps &)> act) {
     {
         const std::lock_guard lock(mutex_);
-        queue.push_back(std::move(job));
+        queue.push_back({next_number_++, name, std::move(act)});
     }
     wake_.notify_one();
 }
 
 void NetdevWorker::ensure_tap(const std::string &name, std::optional<uid_t> owner,
                               std::function<void(Expected<TapState>)> done) {
-    add(jobs_, {name, [this, name, owner, done = std::move(done)](Taps &taps) {
-                    auto result = taps.ensure(name, owner);
-                    boost::asio::post(control_,
-                                      [done, result = std::move(result)] { done(result); });
-                }});
+    add(jobs_, name, [this, name, owner, done = std::move(done)](Taps &taps) {
+        auto result = taps.ensure(name, owner);
+        boost::asio::post(control_, [done, result = std::move(result)] { done(result); });
+    });
 }
 
 void NetdevWorker::remove_tap(const std::string &name, std::function<void(Expected<void>)> done) {
-    add(removals_, {name, [this, name, done = std::move(done)](Taps &taps) {
-                        auto result = taps.remove(name);
-                        boost::asio::post(control_,
-                                          [done, result = std::move(result)] { done(result); });
-                    }});
+    add(removals_, name, [this, name, done = std::move(done)](Taps &taps) {
+        auto result = taps.remove(name);
+        boost::asio::post(control_, [done, result = std::move(result)] { done(result); });
+    });
 }
 
 void NetdevWorker::owned_taps(std::function<void(Expected<std::vector<std::string>>)> done) {
-    add(jobs_, {"", [this, done = std::move(done)](Taps &taps) {
-                    auto result = taps.owned();
-                    boost::asio::post(control_,
-                                      [done, result = std::move(result)] { done(result); });
-                }});
+    add(jobs_, "", [this, done = std::move(done)](Taps &taps) {
+        auto result = taps.owned();
+        boost::asio::post(control_, [done, result = std::move(result)] { done(result); });
+    });
 }
 
 void NetdevWorker::run() {
@@ -65,8 +63,9 @@ void NetdevWorker::run() {
         if (!jobs_.empty()) {
             // A removal that was asked for before goes first if it is about the same name.
             const auto same = std::find_if(
-                removals_.begin(), removals_.end(),
-                [this](const Job &removal) { return removal.name == jobs_.front().name; });
+                removals_.begin(), removals_.end(), [&job = jobs_.front()](const Job &removal) {
+                    return removal.name == job.name && removal.number < job.number;
+                });
             if (same != removals_.end()) {
                 std::rotate(removals_.begin(), same, same + 1);
                 queue = &removals_;

@@ -30,10 +30,11 @@ class NetdevWorker : public NetdevService {
 
   private:
     struct Job {
+        uint64_t number;  // in the order of the requests
         std::string name;
         std::function<void(Taps &)> act;
     };
-    void add(std::deque<Job> &queue, Job job);
+    void add(std::deque<Job> &queue, const std::string &name, std::function<void(Taps &)> act);
     void run();
 
     boost::asio::io_context &control_;
@@ -42,6 +43,7 @@ class NetdevWorker : public NetdevService {
     std::condition_variable wake_;
     std::deque<Job> jobs_;
     std::deque<Job> removals_;
+    uint64_t next_number_ = 0;
     bool stop_ = false;
     std::thread thread_;
 };

@@ -4,9 +4,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <cerrno>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "schema/support/json_reader.hpp"
@@ -45,22 +45,48 @@ Expected<void> write_all(int fd, std::string_view text, const std::string &path)
     return {};
 }
 
+/* The file's content, or nothing if there is no file. (A stream would throw where reading fails.)
+ */
+Expected<std::optional<std::string>> read_all(const std::string &path) {
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd && errno == ENOENT) {
+        return std::nullopt;
+    }
+    std::string text;
+    std::array<char, 4096> part{};
+    ssize_t size = fd ? 1 : -1;
+    while (size > 0) {
+        size = ::read(fd.get(), part.data(), part.size());
+        if (size > 0) {
+            text.append(part.data(), static_cast<size_t>(size));
+        } else if (size < 0 && errno == EINTR) {
+            size = 1;
+        }
+    }
+    if (size < 0) {
+        return record_failed(path, "cannot be read: " + errno_text(errno));
+    }
+    return text;
+}
+
 }  // namespace
 
 Expected<void> OwnedFile::load_once() {
-    if (loaded_) {
+    return loaded_ ? Expected<void>() : load();
+}
+
+Expected<void> OwnedFile::load() {
+    loaded_ = false;
+    taps_.clear();
+    const auto text = read_all(path_);
+    if (!text) {
+        return tl::make_unexpected(text.error());
+    }
+    if (!*text) {
+        loaded_ = true;
         return {};
     }
-    std::ifstream file(path_, std::ios::binary);
-    if (!file) {
-        if (errno == ENOENT) {
-            loaded_ = true;
-            return {};
-        }
-        return record_failed(path_, "cannot be read: " + errno_text(errno));
-    }
-    const std::string text((std::istreambuf_iterator<char>(file)), {});
-    const nlohmann::json root = parse_untrusted_json(text);
+    const nlohmann::json root = parse_untrusted_json(**text);
     if (root.is_discarded()) {
         return record_failed(path_, "is no JSON; move it away if nothing that it lists is needed");
     }
@@ -116,9 +142,9 @@ Expected<void> OwnedFile::forget_tap(const std::string &name) {
 }
 
 Expected<void> OwnedFile::write(const std::map<std::string, int> &taps) const {
-    const nlohmann::json root = {{"version", file_version}, {"boot_id", boot_id()},
-                                 {"taps", taps}};
-    const std::string text = root.dump() + "\n";
+    const nlohmann::json root = {{"version", file_version}, {"boot_id", boot_id()}, {"taps", taps}};
+    const std::string text =
+        root.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
     const std::string temporary = path_ + ".new";
     const UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (!fd) {

@@ -18,9 +18,10 @@ class OwnedFile {
   public:
     explicit OwnedFile(std::string path) : path_(std::move(path)) {}
 
-    /* Reads the file if that has not succeeded before; no file is an empty record. Error:
-     * record-failed, when it cannot be read or is malformed: then nothing is known of what is ours,
-     * and nothing else may be called. */
+    /* Reads the file; no file is an empty record. Error: record-failed, when it cannot be read or
+     * is malformed: then nothing is known of what is ours, and nothing else may be called. */
+    Expected<void> load();
+    /* The same, unless the last reading succeeded. */
     Expected<void> load_once();
 
     /* Interface index of the TAP netdev of that name. */

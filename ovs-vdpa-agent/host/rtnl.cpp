@@ -53,7 +53,9 @@ int take_link(nl_msg *message, void *out) noexcept {
 
 }  // namespace
 
-void NlSocketDeleter::operator()(nl_sock *socket) const { nl_socket_free(socket); }
+void NlSocketDeleter::operator()(nl_sock *socket) const {
+    nl_socket_free(socket);
+}
 
 std::optional<Link> parse_link(nlmsghdr *message) {
     nlattr *attributes[IFLA_MAX + 1] = {};
@@ -95,8 +97,8 @@ Expected<std::optional<Link>> Rtnl::find(const std::string &name) {
         return rtnl_failed(name, -NLE_NOMEM);
     }
     std::optional<Link> link;
-    const std::unique_ptr<nl_cb, CallbackDeleter> callbacks(
-        nl_cb_clone(std::unique_ptr<nl_cb, CallbackDeleter>(nl_socket_get_cb(socket_.get())).get()));
+    const std::unique_ptr<nl_cb, CallbackDeleter> callbacks(nl_cb_clone(
+        std::unique_ptr<nl_cb, CallbackDeleter>(nl_socket_get_cb(socket_.get())).get()));
     if (!callbacks) {
         return rtnl_failed(name, -NLE_NOMEM);
     }

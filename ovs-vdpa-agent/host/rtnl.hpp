@@ -23,10 +23,10 @@ using NlSocket = std::unique_ptr<nl_sock, NlSocketDeleter>;
 struct Link {
     int ifindex = 0;
     std::string name;
-    unsigned flags = 0;               // IFF_*
-    std::string kind;                 // IFLA_INFO_KIND: "tun" for a TAP; empty for hardware
-    std::optional<int> master;        // ifindex of what it is attached to
-    std::optional<uid_t> tap_owner;   // IFLA_TUN_OWNER; absent: anyone with CAP_NET_ADMIN
+    unsigned flags = 0;              // IFF_*
+    std::string kind;                // IFLA_INFO_KIND: "tun" for a TAP; empty for hardware
+    std::optional<int> master;       // ifindex of what it is attached to
+    std::optional<uid_t> tap_owner;  // IFLA_TUN_OWNER; absent: anyone with CAP_NET_ADMIN
 
     bool operator==(const Link &) const = default;
 };

@@ -19,7 +19,7 @@ namespace {
 
 using schema::Reason;
 
-constexpr short tap_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE);
+constexpr int tap_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
 constexpr unsigned wanted_flags = IFF_UP | IFF_NOARP;
 
 tl::unexpected<Error> tap_failed(const std::string &name, const char *what, int error) {
@@ -32,25 +32,18 @@ ifreq request_for(const std::string &name) {
     return request;
 }
 
-/* A queue of the TAP of that name, which is made if there is none. */
-Expected<UniqueFd> open_queue(const std::string &name) {
+/* A queue of the TAP of that name, which is made if there is none; `more` flags, IFF_*. */
+Expected<UniqueFd> open_queue(const std::string &name, int more = 0) {
     UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
     if (!fd) {
         return tap_failed(name, "/dev/net/tun", errno);
     }
     ifreq request = request_for(name);
-    request.ifr_flags = tap_flags;
+    request.ifr_flags = static_cast<short>(tap_flags | more);
     if (::ioctl(fd.get(), TUNSETIFF, &request) != 0) {
         return tap_failed(name, "TUNSETIFF", errno);
     }
     return fd;
-}
-
-/* Whether the netdev behind this queue outlives it, that is: was not made by opening the queue. */
-bool is_persistent(int queue) {
-    ifreq request{};
-    return ::ioctl(queue, TUNGETIFF, &request) == 0 &&
-           (static_cast<unsigned short>(request.ifr_flags) & IFF_PERSIST) != 0;
 }
 
 tl::unexpected<Error> name_taken(const std::string &name) {
@@ -95,6 +88,10 @@ Expected<void> disable_ipv6(const std::string &name) {
 
 }  // namespace
 
+bool is_set_up(const Link &link) {
+    return (link.flags & wanted_flags) == wanted_flags;
+}
+
 Expected<Taps> Taps::open(OwnedFile record) {
     auto rtnl = Rtnl::open();
     if (!rtnl) {
@@ -104,7 +101,7 @@ Expected<Taps> Taps::open(OwnedFile record) {
 }
 
 Expected<std::vector<std::string>> Taps::owned() {
-    if (auto loaded = record_.load_once(); !loaded) {
+    if (auto loaded = record_.load(); !loaded) {
         return tl::make_unexpected(loaded.error());
     }
     std::vector<std::string> names;
@@ -138,7 +135,7 @@ Expected<TapState> Taps::ensure(const std::string &name, std::optional<uid_t> ow
             return tap_failed(name, "TUNSETOWNER", errno);
         }
     }
-    if ((found.flags & wanted_flags) != wanted_flags) {
+    if (!is_set_up(found)) {
         const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
         if (auto up = bring_up(socket.get(), name); !up) {
             return tl::make_unexpected(up.error());
@@ -149,12 +146,10 @@ Expected<TapState> Taps::ensure(const std::string &name, std::optional<uid_t> ow
 
 Expected<TapState> Taps::create(const std::string &name, std::optional<uid_t> owner) {
     const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    const auto queue = open_queue(name);
+    // Fails if somebody has made a TAP of that name since we looked.
+    const auto queue = open_queue(name, IFF_TUN_EXCL);
     if (!queue) {
         return tl::make_unexpected(queue.error());
-    }
-    if (is_persistent(queue->get())) {
-        return name_taken(name);  // made by somebody since we looked
     }
     const auto ifindex = index_of(socket.get(), name);
     if (!ifindex) {
@@ -169,8 +164,7 @@ Expected<TapState> Taps::create(const std::string &name, std::optional<uid_t> ow
     if (::ioctl(queue->get(), TUNSETCARRIER, &no_carrier) != 0) {
         return tap_failed(name, "TUNSETCARRIER", errno);
     }
-    if (owner &&
-        ::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*owner)) != 0) {
+    if (owner && ::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*owner)) != 0) {
         return tap_failed(name, "TUNSETOWNER", errno);
     }
     auto done = disable_ipv6(name).and_then([&] { return bring_up(socket.get(), name); });

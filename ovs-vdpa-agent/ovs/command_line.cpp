@@ -2,6 +2,8 @@
 #include "ovs-vdpa-agent/ovs/command_line.hpp"
 
 #include <algorithm>
+#include <cstdlib>
+#include <memory>
 
 #include "ovs-vdpa-agent/ovs/shim/process.h"
 
@@ -26,7 +28,8 @@ AgentOptions parse_command_line(int argc, char *argv[]) {
     if (options.engines.empty()) {
         options.engines.emplace_back(default_engine);
     }
-    options.database = parsed.database;
+    const std::unique_ptr<char, decltype(&std::free)> database(parsed.database, &std::free);
+    options.database = database.get();
     if (parsed.unixctl_path) {
         options.unixctl_path = parsed.unixctl_path;
     }

@@ -34,8 +34,16 @@ std::optional<Error> error_in(const schema::PortStatus &status) {
                  status.detail.value_or(*status.reason)};
 }
 
+bool is_about_socket(const Error &error) {
+    return error.reason == Reason::socket_dir_missing ||
+           error.reason == Reason::socket_path_occupied ||
+           error.reason == Reason::socket_in_use || error.reason == Reason::socket_failed;
+}
+
 /* Whether the engine could not do what it was told; other reasons are for information. */
-bool is_failure(const Error &error) { return schema::state_of(error.reason).has_value(); }
+bool is_failure(const Error &error) {
+    return schema::state_of(error.reason).has_value();
+}
 
 State state_of(PortState state) {
     switch (state) {
@@ -59,6 +67,7 @@ State state_of(PortState state) {
 }  // namespace
 
 void Reconciler::advance(Port &port) {
+    port.retrying = std::exchange(port.retry_due, false);
     if (!port.row) {
         if (release(port)) {
             forget(port);
@@ -68,7 +77,10 @@ void Reconciler::advance(Port &port) {
     std::vector<Error> notices;
     const auto problem = config_problem(port);
     if (problem && !(port.was_served && port.wanted)) {
-        release(port);
+        // After a restart of the agent only the engine knows whether the row was good once.
+        if (!may_be_served(port)) {
+            release(port);
+        }
         report(port, {State::invalid, problem}, {});
         return;
     }
@@ -79,9 +91,10 @@ void Reconciler::advance(Port &port) {
         port.wanted = port.parsed->config->engine;
         for (const std::string &other : claims_.of(port.wanted->socket.path)) {
             if (other != port.name) {
-                notices.push_back({Reason::duplicate_socket,
-                                   "Interface " + other + " asks for the same socket and is not "
-                                   "served: give one of them another"});
+                notices.push_back(
+                    {Reason::duplicate_socket, "Interface " + other +
+                                                   " asks for the same socket and is not "
+                                                   "served: give one of them another"});
                 break;
             }
         }
@@ -114,8 +127,9 @@ void Reconciler::claim(Port &port) {
 std::optional<Error> Reconciler::config_problem(Port &port) {
     // A user or group may be made at any time, and nothing tells us of it.
     if (!port.parsed->config && port.parsed->config.error().reason == Reason::bad_socket_owner) {
-        if (std::exchange(port.retry_due, false)) {
+        if (port.retrying) {
             port.parsed = config::parse_row(*port.row, host_, env_.accounts);
+            claim(port);
         }
         if (!port.parsed->config) {
             retry_later(port, port.parsed->config.error());
@@ -141,14 +155,26 @@ std::string Reconciler::winner_of(const std::string &path) const {
             return name;
         }
     }
-    const auto &names = claims_.of(path);
-    for (const std::string &name : names) {
+    // Then one that was served on it when an engine could last be asked; then one whose row tells
+    // so of the time before this agent.
+    const auto rank = [this, &path](const std::string &name) {
         const Port &claimant = *ports_.at(name);
-        if (claimant.parsed && claimant.parsed->served_socket == path) {
-            return name;
+        if (claimant.was_served && claimant.wanted && claimant.wanted->socket.path == path) {
+            return 3;
         }
-    }
-    return names.empty() ? "" : *names.begin();
+        if (!claimant.parsed) {
+            return 0;
+        }
+        if (claimant.parsed->served_socket == path) {
+            return 2;
+        }
+        return claimant.parsed->was_valid ? 1 : 0;
+    };
+    const auto &names = claims_.of(path);
+    const auto best = std::max_element(
+        names.begin(), names.end(),
+        [&rank](const std::string &a, const std::string &b) { return rank(a) < rank(b); });
+    return best == names.end() ? "" : *best;
 }
 
 std::optional<Reconciler::Verdict> Reconciler::check_netdev(Port &port) {
@@ -158,35 +184,47 @@ std::optional<Reconciler::Verdict> Reconciler::check_netdev(Port &port) {
     if (port.netdev == Port::Netdev::present && owner == port.netdev_owner) {
         return std::nullopt;
     }
-    if (port.netdev_error && !port.retry_due) {
-        return Verdict{state_of_error(*port.netdev_error), port.netdev_error};
-    }
     if (port.netdev != Port::Netdev::asked && port.netdev != Port::Netdev::removing) {
-        port.netdev_owner = owner;
-        ask_for_netdev(port);
+        if (port.netdev_error && !port.retrying) {
+            retry_later(port, *port.netdev_error);
+        } else {
+            port.netdev_owner = owner;
+            ask_for_netdev(port);
+        }
     }
-    return Verdict{State::provisioning, std::nullopt};
+    // While it is tried again, the reason stays.
+    return port.netdev_error ? Verdict{state_of_error(*port.netdev_error), port.netdev_error}
+                             : Verdict{State::provisioning, std::nullopt};
 }
 
 void Reconciler::ask_for_netdev(Port &port) {
     port.netdev = Port::Netdev::asked;
-    port.retry_due = false;
-    env_.netdevs.ensure_tap(
-        port.name, port.netdev_owner,
-        [this, name = port.name](const Expected<host::TapState> &result) {
-            Port &answered = *ports_.at(name);  // is not forgotten while it is asked for
-            if (result) {
-                answered.netdev = Port::Netdev::present;
-                answered.netdev_error.reset();
-                answered.ifindex = result->ifindex;
-                answered.reattach = answered.reattach || (result->created && answered.status);
-            } else {
-                answered.netdev = Port::Netdev::unknown;
-                answered.netdev_error = result.error();
-                retry_later(answered, result.error());
-            }
-            wake(name);
-        });
+    port.heard.reset();
+    env_.netdevs.ensure_tap(port.name, port.netdev_owner,
+                            [this, name = port.name](const Expected<host::TapState> &result) {
+                                Port &answered =
+                                    *ports_.at(name);  // is not forgotten while it is asked for
+                                take_netdev(answered, result);
+                                wake(name);
+                            });
+}
+
+void Reconciler::take_netdev(Port &port, const Expected<host::TapState> &result) {
+    const auto heard = std::exchange(port.heard, std::nullopt);
+    if (!result) {
+        port.netdev = Port::Netdev::unknown;
+        port.netdev_error = result.error();
+        if (heard && result.error().reason == Reason::name_taken) {
+            port.netdev_error.reset();  // the name may have become free since
+        }
+        return;
+    }
+    port.netdev_error.reset();
+    port.ifindex = result->ifindex;
+    port.reattach = port.reattach || result->created;
+    // What was heard may be older than the answer, or newer: that is found out by asking again.
+    const bool is_sure = !heard || *heard == result->ifindex;
+    port.netdev = is_sure ? Port::Netdev::present : Port::Netdev::unknown;
 }
 
 void Reconciler::choose_engine(Port &port) {
@@ -252,13 +290,14 @@ std::optional<Reconciler::Verdict> Reconciler::check_socket_free(Port &port) {
     }
     // Two ports may be waiting for each other's sockets: then both let go first.
     const std::string held = holders_.by(port.name);
-    if (!held.empty() && held != path && claims_.of(held).size() > claims_.of(held).count(port.name)) {
+    if (!held.empty() && held != path &&
+        claims_.of(held).size() > claims_.of(held).count(port.name)) {
         release_engine(port);
     }
-    return Verdict{State::provisioning,
-                   Error{Reason::duplicate_socket,
-                         "vdpa-socket=" + path + ": Interface " + *holder +
-                             " is being served on it and has not left it yet"}};
+    return Verdict{
+        State::provisioning,
+        Error{Reason::duplicate_socket, "vdpa-socket=" + path + ": Interface " + *holder +
+                                            " is being served on it and has not left it yet"}};
 }
 
 std::optional<Reconciler::Verdict> Reconciler::check_applied(Port &port) {
@@ -270,18 +309,20 @@ std::optional<Reconciler::Verdict> Reconciler::check_applied(Port &port) {
     }
     const bool busy = port.applying || port.removing || port.awaited != 0;
     if (!busy) {
-        const bool told = port.status && port.status->spec == *port.wanted;
+        const bool told = port.is_told();
+        if (told) {
+            port.apply_error.reset();
+        }
         const auto error = told ? error_in(*port.status) : port.apply_error;
         const bool failed = error && is_failure(*error);
-        if (failed && !port.retry_due) {
+        if (failed && !port.retrying) {
             retry_later(port, *error);
-        }
-        if (failed ? port.retry_due : !told) {
+        } else if (failed || !told) {
             apply(port);
         }
-        if (port.apply_error && !port.applying && !port.is_served()) {
-            return Verdict{state_of_error(*port.apply_error), port.apply_error};
-        }
+    }
+    if (port.apply_error && !port.is_served()) {
+        return Verdict{state_of_error(*port.apply_error), port.apply_error};
     }
     if (port.status && port.status->state != PortState::pending && !port.removing) {
         return std::nullopt;
@@ -291,29 +332,26 @@ std::optional<Reconciler::Verdict> Reconciler::check_applied(Port &port) {
 
 void Reconciler::apply(Port &port) {
     port.applying = true;
-    port.retry_due = false;
     engines_[*port.engine].service->apply(
-        *port.wanted,
-        [this, name = port.name](const Expected<schema::PortApplyResult> &result) {
+        *port.wanted, [this, name = port.name, engine = *port.engine,
+                       spec = *port.wanted](const Expected<schema::PortApplyResult> &result) {
             const auto found = ports_.find(name);
-            if (found == ports_.end()) {
+            if (found == ports_.end() || found->second->engine != engine) {
                 return;
             }
             Port &answered = *found->second;
             answered.applying = false;
             if (!result) {
                 answered.apply_error = result.error();
-                if (result.error().reason != Reason::engine_down) {
-                    retry_later(answered, result.error());
-                }
             } else {
                 answered.apply_error.reset();
-                const bool told = answered.status &&
-                                  answered.status->generation >= result->generation &&
-                                  answered.status->state != PortState::pending;
-                if (result->changed && !told) {
-                    answered.awaited = result->generation;
-                }
+                answered.accepted = spec;
+                answered.accepted_generation = result->generation;
+                // The outcome may have come before the answer.
+                const bool is_known = answered.status &&
+                                      answered.status->generation >= result->generation &&
+                                      answered.status->state != PortState::pending;
+                answered.awaited = is_known ? 0 : result->generation;
             }
             wake(name);
         });
@@ -321,7 +359,10 @@ void Reconciler::apply(Port &port) {
 
 Reconciler::Verdict Reconciler::served_verdict(Port &port) {
     const schema::PortStatus &status = *port.status;
-    const auto error = error_in(status);
+    auto error = error_in(status);
+    if (error && is_about_socket(*error)) {
+        error->detail = "vdpa-socket=" + status.spec.socket.path + ": " + error->detail;
+    }
     if (status.state == PortState::failed) {
         const Error why = error.value_or(Error{Reason::engine_error, "the engine gives no reason"});
         return {state_of_error(why), why};
@@ -331,162 +372,36 @@ Reconciler::Verdict Reconciler::served_verdict(Port &port) {
                 Error{Reason::config_rejected,
                       error->detail + "; the port goes on with the settings it had"}};
     }
+    if (port.apply_error) {
+        return {state_of(status.state),
+                Error{Reason::config_rejected,
+                      port.apply_error->detail + "; the port goes on with the settings it had"}};
+    }
     if (!error) {
         port.backoff.reset();
     }
     return {state_of(status.state), error};
 }
 
-bool Reconciler::release_engine(Port &port) {
-    if (!port.engine || !engines_[*port.engine].ready) {
-        return true;  // an engine that comes back with the port is told then
-    }
-    if (port.applying || port.removing) {
-        return false;
-    }
-    if (!port.status) {
-        return true;
-    }
-    port.removing = true;
-    engines_[*port.engine].service->remove(
-        port.name, [this, name = port.name](const Expected<schema::PortRemoveResult> &result) {
-            const auto found = ports_.find(name);
-            if (found == ports_.end()) {
-                return;
-            }
-            Port &answered = *found->second;
-            if (!result) {
-                answered.removing = false;
-                if (result.error().reason != Reason::engine_down) {
-                    retry_later(answered, result.error());
-                }
-            } else if (!result->existed) {
-                answered.removing = false;
-                answered.status.reset();
-                hold_socket(answered, "");
-            }
-            wake(name);
-        });
-    return false;
-}
-
-bool Reconciler::release_netdev(Port &port) {
-    if (port.netdev == Port::Netdev::absent) {
-        return true;
-    }
-    if (port.netdev == Port::Netdev::asked || port.netdev == Port::Netdev::removing ||
-        (port.netdev_error && !port.retry_due && port.netdev_error->reason != Reason::name_taken)) {
-        return false;
-    }
-    port.netdev = Port::Netdev::removing;
-    port.retry_due = false;
-    env_.netdevs.remove_tap(port.name, [this, name = port.name](const Expected<void> &result) {
-        Port &answered = *ports_.at(name);  // is not forgotten while it is being removed
-        if (result) {
-            answered.netdev = Port::Netdev::absent;
-            answered.netdev_error.reset();
-        } else {
-            module.error(name + ": " + result.error().detail);
-            answered.netdev = Port::Netdev::unknown;
-            answered.netdev_error = result.error();
-            retry_later(answered, result.error());
-        }
-        wake(name);
-    });
-    return false;
-}
-
-bool Reconciler::release(Port &port) {
-    port.wanted.reset();
-    port.was_served = false;
-    port.reattach = false;
-    port.apply_error.reset();
-    return release_engine(port) && release_netdev(port);
-}
-
-void Reconciler::forget(Port &port) {
-    module.info(port.name + ": released");
-    const std::string name = port.name;
-    place_on(port, std::nullopt);
-    hold_socket(port, "");
-    env_.board.erase_port(name);
-    updates_.push_back(report::no_port_status(name));
-    ports_.erase(name);
-}
-
 void Reconciler::retry_later(Port &port, const Error &error) {
-    if (port.retry_armed) {
+    const auto cap = state_of_error(error) == State::invalid ? cheap_retry : env_.backoff.last;
+    if (port.retry_armed && port.retry.expiry() <= std::chrono::steady_clock::now() + cap) {
         return;
     }
-    const auto cap = state_of_error(error) == State::invalid ? cheap_retry : env_.backoff.last;
     port.retry_armed = true;
     port.retry.expires_after(port.backoff.next(cap));
     port.retry.async_wait([this, name = port.name](const boost::system::error_code &cancelled) {
+        if (cancelled) {
+            return;
+        }
         const auto found = ports_.find(name);
-        if (cancelled || found == ports_.end()) {
+        if (found == ports_.end()) {
             return;
         }
         found->second->retry_armed = false;
         found->second->retry_due = true;
         wake(name);
     });
-}
-
-void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Error> &notices) {
-    report::PortView view;
-    view.name = port.name;
-    view.bridge = port.row->bridge;
-    view.state = verdict.state;
-    std::vector<Error> all = notices;
-    if (verdict.reason) {
-        all.insert(all.begin(), *verdict.reason);
-    }
-    for (const Error &error : all) {
-        view.reason = view.reason ? view.reason : error.reason;
-        view.detail += (view.detail.empty() ? "" : "; ") + error.detail;
-    }
-    if (port.engine) {
-        view.engine = engines_[*port.engine].service->path();
-    }
-    if (port.wanted) {
-        view.device = "tap:" + port.wanted->device.name;
-        view.socket = port.wanted->socket.path;
-        view.socket_mode = to_string(port.wanted->socket.mode);
-        view.max_queues = port.wanted->max_queues;
-    } else if (port.parsed->config) {
-        view.socket = port.parsed->config->engine.socket.path;
-    }
-    if (port.is_served()) {
-        const schema::PortSpec &served = *port.status->served;
-        view.socket = served.socket.path;
-        view.socket_mode = to_string(served.socket.mode);
-        view.max_queues = served.max_queues;
-        if (served.socket.mode == schema::SocketMode::server) {
-            view.served_socket = served.socket.path;
-        }
-    }
-    if (port.status) {
-        view.queues = port.status->queues;
-        view.connections = port.status->connections;
-        view.features = port.status->features;
-    }
-    const bool same_state = port.view && port.view->state == view.state;
-    view.since = same_state ? port.view->since : std::chrono::system_clock::now();
-    if (view == port.view) {
-        return;
-    }
-    if (!same_state || port.view->reason != view.reason) {
-        const std::string text = port.name + ": " + to_string(view.state) +
-                                 (view.reason ? std::string(" (") + to_string(*view.reason) + ")"
-                                              : "") +
-                                 (view.detail.empty() ? "" : ": " + view.detail);
-        const bool bad = view.state == State::invalid || view.state == State::failed ||
-                         view.reason == Reason::config_rejected;
-        bad ? module.warn(limit, text) : module.info(limit, text);
-    }
-    port.view = view;
-    env_.board.set_port(view);
-    updates_.push_back(report::port_status(view));
 }
 
 }  // namespace vdpa::agent::reconcile

@@ -13,8 +13,8 @@ struct BackoffLimits {
     std::chrono::milliseconds last{30'000};
 };
 
-/* Doubles the time to wait with every failure, up to a limit, with a jitter of a fifth so that ports
- * that failed together do not try again together. */
+/* Doubles the time to wait with every failure, up to a limit, with a jitter of a fifth so that
+ * ports that failed together do not try again together. */
 class Backoff {
   public:
     explicit Backoff(BackoffLimits limits) : limits_(limits) {}

@@ -50,6 +50,8 @@ struct Port {
     enum class Netdev { unknown, asked, present, removing, absent };
     Netdev netdev = Netdev::unknown;
     int ifindex = 0;
+    /* What was last heard of the name, as an index or as none, while the netdev is asked for. */
+    std::optional<std::optional<int>> heard;
     std::optional<uid_t> netdev_owner;
     std::optional<Error> netdev_error;
 
@@ -59,13 +61,43 @@ struct Port {
     bool applying = false;                     // port.apply has not been answered
     bool removing = false;                     // port.remove is under way
     uint64_t awaited = 0;                      // generation whose outcome is awaited; 0: none
-    bool reattach = false;                     // the netdev was made anew under the engine
+    /* The socket file that the engine had when it was last heard of; empty: none. */
+    std::string socket_file;
+    bool reattach = false;  // the engine may hold a netdev that was before this
     std::optional<Error> apply_error;
+    /* What the engine has accepted last. Its status may say less than that: an engine of an older
+     * schema passes over what it does not know. */
+    std::optional<schema::PortSpec> accepted;
+    uint64_t accepted_generation = 0;
+
+    /* Why the engine or the host did not let go. */
+    std::optional<Error> release_error;
 
     Backoff backoff;
     boost::asio::steady_timer retry;
     bool retry_armed = false;
-    bool retry_due = false;
+    bool retry_due = false;  // for the next pass
+    bool retrying = false;   // in this pass: what failed is tried again
+
+    /* What is known of the port on its engine is not so any more. */
+    void forget_engine_state() {
+        status.reset();
+        applying = removing = false;
+        awaited = 0;
+        apply_error.reset();
+        accepted.reset();
+    }
+
+    /* Something has changed, so that what failed is tried again in the next pass and not after the
+     * time that the failures before have led to. */
+    void try_afresh() {
+        backoff.reset();
+        retry.cancel();
+        retry_armed = false;
+        retry_due = true;
+        apply_error.reset();
+        release_error.reset();
+    }
 
     /* As last reported. */
     std::optional<report::PortView> view;
@@ -75,6 +107,13 @@ struct Port {
         using schema::PortState;
         return status && status->served && status->state != PortState::failed &&
                status->state != PortState::removed;
+    }
+
+    /* Whether the engine has accepted what is wanted. */
+    bool is_told() const {
+        return status && wanted &&
+               (status->spec == *wanted ||
+                (accepted == wanted && status->generation == accepted_generation));
     }
 };
 

@@ -30,7 +30,8 @@ void Reconciler::set_engines(std::vector<engine::EngineService *> engines) {
     }
 }
 
-void Reconciler::start() {
+void Reconciler::read_owned() {
+    has_owned_ = false;
     env_.netdevs.owned_taps(
         [this](const Expected<std::vector<std::string>> &names) { take_owned(names); });
 }
@@ -41,12 +42,15 @@ void Reconciler::take_owned(const Expected<std::vector<std::string>> &names) {
             module.error(names.error().detail);
             owned_error_ = names.error();
         }
-        auto timer = std::make_shared<boost::asio::steady_timer>(env_.io, owned_retry);
-        timer->async_wait([this, timer](const boost::system::error_code &error) {
+        owned_retry_.expires_after(owned_retry);
+        owned_retry_.async_wait([this](const boost::system::error_code &error) {
             if (!error) {
-                start();
+                read_owned();
             }
         });
+        for (const auto &[name, known] : ports_) {
+            wake(name);
+        }
         wake_host();
         return;
     }
@@ -74,6 +78,7 @@ Port &Reconciler::port(const std::string &name) {
 
 void Reconciler::database_changed(ovs::Changes changes) {
     has_global_ = changes.has_global;
+    is_empty_ = !changes.has_global;
     if (changes.global) {
         take_global(*changes.global);
     }
@@ -100,20 +105,32 @@ void Reconciler::database_changed(ovs::Changes changes) {
     }
     for (const std::string &name : gone) {
         if (const auto found = ports_.find(name); found != ports_.end()) {
-            found->second->row.reset();
-            found->second->parsed.reset();
-            wake(name);
+            lose_row(*found->second);
         }
     }
     wake_host();
 }
 
+void Reconciler::lose_row(Port &lost) {
+    lost.row.reset();
+    lost.parsed.reset();
+    lost.try_afresh();
+    wake(lost.name);
+}
+
 void Reconciler::take_row(ovs::InterfaceRow row) {
     Port &changed = port(row.name);
-    changed.parsed = config::parse_row(row, host_, env_.accounts);
+    auto parsed = config::parse_row(row, host_, env_.accounts);
     changed.row = std::move(row);
-    changed.backoff.reset();
-    changed.retry_due = true;
+    take_parsed(changed, std::move(parsed));
+}
+
+void Reconciler::take_parsed(Port &changed, config::ParsedRow parsed) {
+    // ovs-vswitchd writes to the row too, which is no reason to hurry.
+    if (!changed.parsed || changed.parsed->config != parsed.config) {
+        changed.try_afresh();
+    }
+    changed.parsed = std::move(parsed);
     wake(changed.name);
 }
 
@@ -125,8 +142,7 @@ void Reconciler::take_global(const ovs::GlobalRow &row) {
     // Defaults may have changed for every port.
     for (const auto &[name, known] : ports_) {
         if (known->row) {
-            known->parsed = config::parse_row(*known->row, host_, env_.accounts);
-            wake(name);
+            take_parsed(*known, config::parse_row(*known->row, host_, env_.accounts));
         }
     }
     wake_host();
@@ -137,6 +153,10 @@ void Reconciler::connection_changed(const ovs::ConnectionState &state) {
         module.warn("another ovs-vdpa-agent holds the lock of " + state.remote +
                     ": doing nothing until it ends");
     }
+    if (state.lock_held && !connection_.lock_held) {
+        // Whoever held it before may have made and removed things, and has written that down.
+        read_owned();
+    }
     connection_ = state;
     lock_was_held_ = !state.lock_contended && (lock_was_held_ || state.lock_held);
     for (const auto &[name, known] : ports_) {
@@ -145,16 +165,24 @@ void Reconciler::connection_changed(const ovs::ConnectionState &state) {
     wake_host();
 }
 
-void Reconciler::netdev_changed(const std::string &name, std::optional<int> ifindex) {
+void Reconciler::netdev_changed(const std::string &name, std::optional<int> ifindex,
+                                bool is_set_up) {
     const auto found = ports_.find(name);
     if (found == ports_.end()) {
         return;
     }
     Port &changed = *found->second;
     if (changed.netdev == Port::Netdev::asked || changed.netdev == Port::Netdev::removing) {
-        return;  // our own doing; the answer says what came of it
+        // Perhaps our own doing; the answer comes. What is not set up has to be asked for again.
+        changed.heard = is_set_up ? ifindex : std::nullopt;
+        return;
     }
-    if (changed.netdev == Port::Netdev::present && ifindex == changed.ifindex) {
+    if ((changed.netdev == Port::Netdev::present && ifindex == changed.ifindex && is_set_up) ||
+        (changed.netdev == Port::Netdev::absent && !ifindex)) {
+        return;
+    }
+    // An attempt that fails leaves such news behind itself, which must not be what has it repeated.
+    if (changed.netdev_error && changed.netdev_error->reason != Reason::name_taken) {
         return;
     }
     changed.netdev = Port::Netdev::unknown;
@@ -185,25 +213,31 @@ void Reconciler::engine_ready(size_t index, const schema::EngineInfo &info,
     // Whatever was known of its ports is replaced by what it says now.
     for (const std::string &name : engine.ports) {
         Port &known = port(name);
-        known.status.reset();
-        known.apply_error.reset();
-        known.awaited = 0;
+        known.forget_engine_state();
         hold_socket(known, "");
         wake(name);
     }
     for (const auto &status : statuses) {
         Port &listed = port(status.name);
         // What runs counts more than where the port was going to be placed.
-        if (!listed.engine || (!listed.status && !listed.applying)) {
+        const bool is_new_elsewhere = !listed.status && !listed.applying;
+        if (!listed.engine || (listed.engine != index && !listed.is_served() &&
+                               (status.served || is_new_elsewhere))) {
+            if (listed.engine && !is_new_elsewhere) {
+                strays_.emplace(*listed.engine, listed.name);
+            }
             place_on(listed, index);
         }
         take_status(index, listed, status);
     }
-    for (const auto &[name, known] : ports_) {
-        if (!known->engine) {
-            wake(name);
+    for (const std::string &name : engine.ports) {
+        Port &known = port(name);
+        const std::string left = known.status ? "" : std::exchange(known.socket_file, "");
+        if (!left.empty()) {
+            engine.left_sockets[name] = left;
         }
     }
+    wake_unplaced();
     wake_host();
 }
 
@@ -213,18 +247,11 @@ void Reconciler::engine_down(size_t index, const Error &why) {
     engine.down = why;
     for (const std::string &name : engine.ports) {
         Port &known = port(name);
-        known.status.reset();
-        known.applying = known.removing = false;
-        known.awaited = 0;
-        known.apply_error.reset();
+        known.forget_engine_state();
         hold_socket(known, "");
         wake(name);
     }
-    for (const auto &[name, known] : ports_) {
-        if (!known->engine) {
-            wake(name);
-        }
-    }
+    wake_unplaced();
     wake_host();
 }
 
@@ -246,13 +273,18 @@ void Reconciler::take_status(size_t index, Port &changed, const schema::PortStat
         if (status.state != PortState::removed) {
             module.warn(limit, changed.name + ": also on " + engines_[index].service->path() +
                                    ", where it is removed");
-            engines_[index].service->remove(changed.name,
-                                            [](const Expected<schema::PortRemoveResult> &) {});
+            strays_.emplace(index, changed.name);
+            wake_host();
         }
         return;
     }
     if (status.state == PortState::removed) {
+        if (!changed.removing && status.generation < changed.awaited) {
+            return;  // an earlier agent had it removed, and it is there again
+        }
         changed.status.reset();
+        changed.socket_file.clear();
+        changed.accepted.reset();
         changed.removing = false;
         changed.awaited = 0;
     } else {
@@ -260,14 +292,17 @@ void Reconciler::take_status(size_t index, Port &changed, const schema::PortStat
         if (status.generation >= changed.awaited && status.state != PortState::pending) {
             changed.awaited = 0;
         }
-        if (changed.is_served()) {
+        if (changed.is_served() && !changed.removing) {
             changed.was_served = true;
             if (!changed.wanted) {
                 changed.wanted = status.served;  // adopted
             }
         }
     }
-    hold_socket(changed, changed.is_served() ? status.served->socket.path : "");
+    const std::string held = changed.is_served() ? status.served->socket.path : "";
+    const bool has_file = !held.empty() && status.served->socket.mode == schema::SocketMode::server;
+    changed.socket_file = has_file ? held : "";
+    hold_socket(changed, held);
     wake(changed.name);
     wake_host();
 }
@@ -279,7 +314,13 @@ void Reconciler::restart_pending(size_t index, bool pending) {
 
 void Reconciler::place_on(Port &placed, std::optional<size_t> engine) {
     if (placed.engine) {
-        engines_[*placed.engine].ports.erase(placed.name);
+        Engine &left = engines_[*placed.engine];
+        const bool was_full = left.ports.size() >= left.info.max_ports;
+        left.ports.erase(placed.name);
+        placed.forget_engine_state();
+        if (was_full) {
+            wake_unplaced();
+        }
     }
     placed.engine = engine;
     wake_host();
@@ -325,6 +366,15 @@ void Reconciler::wake(const std::string &name) {
     }
 }
 
+/* There may be room, or hope, on an engine now. */
+void Reconciler::wake_unplaced() {
+    for (const auto &[name, known] : ports_) {
+        if (!known->engine) {
+            wake(name);
+        }
+    }
+}
+
 void Reconciler::wake_host() {
     host_awake_ = true;
     if (!pass_posted_) {
@@ -336,12 +386,44 @@ void Reconciler::wake_host() {
 /* Nothing is done before it is known what is wanted and what is ours, nor beside another agent.
  * While the database is away, what was wanted last is kept up. */
 bool Reconciler::may_act() const {
-    return has_snapshot_ && has_global_ && has_owned_ && lock_was_held_;
+    return may_report() && has_owned_;
+}
+
+bool Reconciler::may_report() const {
+    return has_snapshot_ && has_global_ && lock_was_held_;
+}
+
+/* An engine that died could not remove its socket files; the one that is there now can. */
+void Reconciler::remove_left_sockets() {
+    for (Engine &engine : engines_) {
+        if (!engine.ready || engine.left_sockets.empty()) {
+            continue;
+        }
+        for (const auto &[name, path] : std::exchange(engine.left_sockets, {})) {
+            const auto found = ports_.find(name);
+            const bool is_there = found != ports_.end() && found->second->status;
+            // One that a port wants is replaced when that port is served.
+            if (!is_there && claims_.of(path).empty()) {
+                engine.service->remove_dead_socket(name, path);
+            }
+        }
+    }
+}
+
+void Reconciler::remove_strays() {
+    for (const auto &[index, name] : std::exchange(strays_, {})) {
+        // An engine that is away tells of the port when it is back.
+        if (engines_[index].ready) {
+            engines_[index].service->remove(name,
+                                            [](const Expected<schema::PortRemoveResult> &) {});
+        }
+    }
 }
 
 void Reconciler::run() {
     pass_posted_ = false;
     if (may_act()) {
+        remove_strays();
         const std::set<std::string> names = std::exchange(awake_, {});
         // Every claim is known before any is judged: rows may have traded sockets.
         for (const std::string &name : names) {
@@ -349,6 +431,7 @@ void Reconciler::run() {
                 claim(*found->second);
             }
         }
+        remove_left_sockets();
         // What is given back first may be what another port waits for.
         for (const bool releases : {true, false}) {
             for (const std::string &name : names) {
@@ -358,6 +441,12 @@ void Reconciler::run() {
                 }
             }
         }
+    } else if (may_report() && owned_error_) {
+        for (const std::string &name : awake_) {
+            if (const auto found = ports_.find(name); found != ports_.end() && found->second->row) {
+                report(*found->second, {schema::State::failed, owned_error_}, {});
+            }
+        }
     }
     if (std::exchange(host_awake_, false)) {
         publish_host();
@@ -365,61 +454,13 @@ void Reconciler::run() {
     if (!updates_.empty()) {
         env_.set_status(std::exchange(updates_, {}));
     }
-    if ((may_act() || connection_.lock_contended) && !first_pass_done_) {
+    const bool is_held_back =
+        connection_.lock_contended || (lock_was_held_ && (is_empty_ || owned_error_));
+    if ((may_act() || is_held_back) && !first_pass_done_) {
         first_pass_done_ = true;
         if (env_.on_first_pass) {
             env_.on_first_pass();
         }
-    }
-}
-
-void Reconciler::publish_host() {
-    report::HostView view;
-    view.database = connection_;
-    view.has_snapshot = has_snapshot_;
-    std::optional<Error> problem = owned_error_;
-    if (!host_.errors.empty() && !problem) {
-        problem = host_.errors.front();
-        problem->detail = "Open_vSwitch other_config: " + problem->detail;
-    }
-    for (const Engine &engine : engines_) {
-        report::EngineView shown;
-        shown.path = engine.service->path();
-        shown.usable = engine.ready;
-        if (engine.ready) {
-            shown.pid = engine.info.pid;
-            shown.version = engine.info.version;
-            shown.ports = engine.ports.size();
-        } else {
-            shown.problem = engine.down.detail;
-            problem = problem ? problem : engine.down;
-        }
-        if (engine.restart_pending) {
-            shown.problem = "other_config was changed after DPDK started: restart the engine for "
-                            "it to take effect";
-            problem = problem ? problem
-                              : Error{Reason::engine_restart_pending,
-                                      shown.path + ": " + shown.problem};
-        }
-        view.engines.push_back(std::move(shown));
-    }
-    if (!host_.unknown_keys.empty() && !problem) {
-        problem = Error{Reason::unknown_key, "Open_vSwitch other_config:" +
-                                                 host_.unknown_keys.front() +
-                                                 " means nothing: check its spelling"};
-    }
-    if (problem) {
-        view.reason = problem->reason;
-        view.detail = problem->detail;
-    }
-    const bool changed = view != host_view_;
-    if (may_act() && (changed || !host_reported_)) {
-        host_reported_ = true;
-        updates_.push_back(report::host_status(view));
-    }
-    if (changed) {
-        host_view_ = view;
-        env_.board.set_host(std::move(view));
     }
 }
 

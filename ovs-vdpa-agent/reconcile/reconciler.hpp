@@ -19,10 +19,10 @@ namespace vdpa::agent::reconcile {
 /* Makes the host be what the database says.
  *
  * Lives on the control thread. Whatever is heard, from the database, an engine or the host, is
- * noted, and the ports that it concerns are looked at in one pass soon after; a pass finds, for each,
- * the first condition that does not hold and does what makes it hold. Nothing depends on the order
- * in which things are heard, nor on having heard all of it. The work of a pass is in proportion to
- * the ports that something was heard about. */
+ * noted, and the ports that it concerns are looked at in one pass soon after; a pass finds, for
+ * each, the first condition that does not hold and does what makes it hold. Nothing depends on the
+ * order in which things are heard, nor on having heard all of it. The work of a pass is in
+ * proportion to the ports that something was heard about. */
 class Reconciler : public engine::EngineListener {
   public:
     struct Environment {
@@ -37,19 +37,17 @@ class Reconciler : public engine::EngineListener {
         BackoffLimits backoff;
     };
 
-    explicit Reconciler(Environment environment) : env_(std::move(environment)) {}
+    explicit Reconciler(Environment environment)
+        : env_(std::move(environment)), owned_retry_(env_.io) {}
 
     /* Before anything else; in the order of the indexes that the engines were made with. */
     void set_engines(std::vector<engine::EngineService *> engines);
-    /* Reads what an earlier agent left. */
-    void start();
-
     void database_changed(ovs::Changes changes);
     void connection_changed(const ovs::ConnectionState &state);
-    /* Something happened to a netdev of that name, whose present index is given, or none. */
-    void netdev_changed(const std::string &name, std::optional<int> ifindex);
-    void stats(const std::string &port,
-               std::function<void(Expected<schema::PortStats>)> done);
+    /* Something happened to a netdev of that name, whose present index is given, or none; and
+     * whether its flags are as ensure_tap() leaves them. */
+    void netdev_changed(const std::string &name, std::optional<int> ifindex, bool is_set_up = true);
+    void stats(const std::string &port, std::function<void(Expected<schema::PortStats>)> done);
 
     void engine_ready(size_t engine, const schema::EngineInfo &info,
                       std::vector<schema::PortStatus> ports) override;
@@ -65,11 +63,18 @@ class Reconciler : public engine::EngineListener {
         Error down{schema::Reason::engine_down, ""};
         bool restart_pending = false;
         std::set<std::string> ports;
+        /* Sockets of ports that were released while the engine was away. If it died, nobody has
+         * unlinked them. */
+        std::map<std::string, std::string> left_sockets;
     };
 
     /* reconciler.cpp: what is heard */
     Port &port(const std::string &name);
     void take_row(ovs::InterfaceRow row);
+    void take_parsed(Port &port, config::ParsedRow parsed);
+    void lose_row(Port &port);
+    /* Reads what an earlier agent left. */
+    void read_owned();
     void take_status(size_t engine, Port &port, const schema::PortStatus &status);
     void take_global(const ovs::GlobalRow &row);
     void take_owned(const Expected<std::vector<std::string>> &names);
@@ -80,9 +85,12 @@ class Reconciler : public engine::EngineListener {
     void claim_socket(const Port &claimant, const std::string &path);
     void wake(const std::string &name);
     void wake_host();
+    void wake_unplaced();
     void run();
     bool may_act() const;
-    void publish_host();
+    bool may_report() const;
+    void remove_left_sockets();
+    void remove_strays();
 
     /* advance.cpp: the conditions, in order */
     struct Verdict {
@@ -101,13 +109,21 @@ class Reconciler : public engine::EngineListener {
     std::optional<std::string> other_holder(const std::string &path, const Port &port) const;
     void choose_engine(Port &port);
     void ask_for_netdev(Port &port);
+    void take_netdev(Port &port, const Expected<host::TapState> &result);
     void apply(Port &port);
+    void retry_later(Port &port, const Error &error);
+
+    /* release.cpp */
+    /* Whether an engine that cannot be asked at present may be serving the port. */
+    bool may_be_served(const Port &port) const;
     /* True when nothing is left of the port. */
     bool release(Port &port);
     bool release_engine(Port &port);
     bool release_netdev(Port &port);
     void forget(Port &port);
-    void retry_later(Port &port, const Error &error);
+
+    /* publish.cpp */
+    void publish_host();
     void report(Port &port, const Verdict &verdict, const std::vector<Error> &notices);
 
     Environment env_;
@@ -118,14 +134,18 @@ class Reconciler : public engine::EngineListener {
     config::HostConfig host_;
     bool has_snapshot_ = false;
     bool has_global_ = false;
+    bool is_empty_ = false;  // the database has no Open_vSwitch row
     bool has_owned_ = false;
     bool first_pass_done_ = false;
     std::optional<Error> owned_error_;
+    boost::asio::steady_timer owned_retry_;
     ovs::ConnectionState connection_;
     bool lock_was_held_ = false;
     std::optional<report::HostView> host_view_;
     bool host_reported_ = false;
 
+    /* Ports on engines that have no business with them. */
+    std::set<std::pair<size_t, std::string>> strays_;
     std::set<std::string> awake_;
     bool host_awake_ = false;
     bool pass_posted_ = false;

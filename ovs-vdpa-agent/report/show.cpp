@@ -51,8 +51,7 @@ void show_port(std::ostream &out, const PortView &port) {
     };
     line("detail", port.detail);
     line("bridge", port.bridge);
-    line("socket",
-         port.socket + (port.socket_mode.empty() ? "" : " (" + port.socket_mode + ")"));
+    line("socket", port.socket + (port.socket_mode.empty() ? "" : " (" + port.socket_mode + ")"));
     line("device", port.device);
     line("engine", port.engine);
     if (port.max_queues != 0) {

@@ -24,7 +24,7 @@ struct PortView {
     std::string detail;
     std::string device;
     std::string engine;
-    std::string socket;       // wanted, or served if that differs
+    std::string socket;  // wanted, or served if that differs
     std::string socket_mode;
     /* Set while a connection to the socket is accepted. */
     std::optional<std::string> served_socket;

@@ -3,12 +3,24 @@
 
 import socket
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
+from harness import stream
+from harness.daemons import die_with_parent
 from harness.peer import Peer
 from harness.sandbox import Sandbox
+from harness.stream import DIRECT_MAC, FORWARD_ADDRESS, Stream
 from harness.testpmd import Testpmd
 from harness.uml import UmlGuest
+
+# What our daemons say when a test takes something away from them.
+ENGINE_LOST = (r"\|engine\(control\)\|WARN\|(no engine at )?\S+/ovs-vdpa-engine\.sock: "
+               "(the connection was lost: )?(End of file|Connection re)")
+DATABASE_LOST = r"\|(jsonrpc|reconnect)\|WARN\|unix:\S+/db\.sock: "
+# DPDK sees that an engine that was killed did not give the rings back.
+RINGS_NOT_GIVEN_BACK = r"\|dpdk\|WARN\|VHOST_CONFIG: .*(last_used_idx|some packets maybe resent)"
 
 PEER = "10.1.0.1"
 GUEST = "10.1.0.2"
@@ -23,6 +35,27 @@ def running_vm(box: Sandbox, name: str = "vm1", address: str = GUEST,
     box.wait_state(name, "running")
     guest.ping(PEER, 1)
     return guest, peer
+
+
+def direct_stream(box: Sandbox, guest: UmlGuest | None = None, netdev: str = "vm1") -> Stream:
+    """A numbered stream of 1000 frames a second between a TAP netdev and its front-end, which sends
+    each back: by forwarding in a guest, by answering pings in a testpmd.
+
+    What is lost of it the engine has lost. Open vSwitch is not on the way: its userspace datapath
+    drops frames on a busy machine, and stands still while its database is away."""
+    target, mac = GUEST, "02:00:00:00:00:01"
+    if guest:
+        target, mac = FORWARD_ADDRESS, guest.mac()
+        guest.run("for name in all eth0; do echo 0 > /proc/sys/net/ipv4/conf/$name/send_redirects;"
+                  " echo 0 > /proc/sys/net/ipv4/conf/$name/rp_filter; done;"
+                  f"echo 1 > /proc/sys/net/ipv4/ip_forward; arp -s {FORWARD_ADDRESS} {DIRECT_MAC}")
+    # A guest that the machine gave no time for a second has lost nothing by that.
+    box.ip("link", "set", netdev, "txqueuelen", "5000")
+    process = subprocess.Popen(
+        [sys.executable, stream.__file__, target, "1000", netdev, mac], env=box.env,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=die_with_parent)
+    return Stream(process).wait_started()
 
 
 def virtio_user(box: Sandbox, name: str, path: Path, *, queues: int = 1, packed: bool = False,

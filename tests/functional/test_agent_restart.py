@@ -13,7 +13,7 @@ from harness.namespaces import netdevs, program_name
 from harness.ovs import CommandFailed, accepts
 from harness.sandbox import Sandbox
 from harness.wait import wait_for
-from scenarios import GUEST, running_vm
+from scenarios import GUEST, direct_stream, running_vm
 
 
 def _ports(box: Sandbox) -> dict[str, dict[str, Any]]:
@@ -28,13 +28,13 @@ def _drops(box: Sandbox) -> dict[tuple[int, str], int]:
 
 
 def test_killed_under_traffic_loses_nothing_and_adopts(sandbox: Sandbox) -> None:
-    _, peer = running_vm(sandbox)
+    guest, _ = running_vm(sandbox)
     before, drops = _ports(sandbox)["vm1"], _drops(sandbox)
     assert drops, "the engine counts no drops"
-    stream = peer.stream(GUEST).wait_started()
+    stream = direct_stream(sandbox, guest)
     sandbox.agent.kill()
     sandbox.start_agent()
-    wait_for(lambda: "running" in sandbox.agentctl("vdpa/show"), 10, "the port to be adopted")
+    wait_for(lambda: sandbox.shown().get("vm1", {}).get("state") == "running", 10, "the port to be adopted")
     result = stream.stop()
     assert result.lost == [] and result.received > 0, result
     after = _ports(sandbox)["vm1"]
@@ -44,8 +44,8 @@ def test_killed_under_traffic_loses_nothing_and_adopts(sandbox: Sandbox) -> None
 
 
 def test_stopped_in_an_orderly_way_leaves_the_guest_served(sandbox: Sandbox) -> None:
-    _, peer = running_vm(sandbox)
-    stream = peer.stream(GUEST).wait_started()
+    guest, peer = running_vm(sandbox)
+    stream = direct_stream(sandbox, guest)
     sandbox.agentctl("exit")
     assert sandbox.agent.wait() == 0
     peer.ping(GUEST, 3)

@@ -8,7 +8,7 @@ from harness.ovs import accepts
 from harness.qemu import QemuGuest
 from harness.sandbox import Sandbox
 from harness.wait import wait_for
-from scenarios import GUEST, PEER, virtio_user
+from scenarios import ENGINE_LOST, GUEST, PEER, RINGS_NOT_GIVEN_BACK, virtio_user
 
 
 def _netdev(box: Sandbox) -> tuple[str, object]:
@@ -17,7 +17,7 @@ def _netdev(box: Sandbox) -> tuple[str, object]:
 
 
 def test_row_says_so_within_a_second(sandbox: Sandbox) -> None:
-    sandbox.expect_log("engine")
+    sandbox.expect_log(ENGINE_LOST)
     sandbox.add_port("vm1")
     sandbox.engine.kill()
     status = sandbox.wait_status("vm1", 1, state="waiting", reason="engine-down")
@@ -28,7 +28,7 @@ def test_row_says_so_within_a_second(sandbox: Sandbox) -> None:
 
 
 def test_sockets_are_back_within_a_second_and_the_netdev_stays(sandbox: Sandbox) -> None:
-    sandbox.expect_log("engine")
+    sandbox.expect_log(ENGINE_LOST)
     paths = [sandbox.add_port(f"vm{number}") for number in range(1, 11)]
     wait_for(lambda: sandbox.interface("vm1", "ofport")["ofport"] not in ([], -1), 10,
              "the port's ofport")
@@ -46,7 +46,8 @@ def test_sockets_are_back_within_a_second_and_the_netdev_stays(sandbox: Sandbox)
 
 
 def test_qemu_with_reconnect_gets_traffic_again(sandbox: Sandbox, qemu_kernel: Kernel) -> None:
-    sandbox.expect_log("engine")
+    sandbox.expect_log(ENGINE_LOST)
+    sandbox.expect_log(RINGS_NOT_GIVEN_BACK)
     peer = sandbox.peer()
     path = sandbox.add_port("vm1")
     guest = QemuGuest("vm1", path, sandbox.folder, reconnect=1)
@@ -62,7 +63,8 @@ def test_qemu_with_reconnect_gets_traffic_again(sandbox: Sandbox, qemu_kernel: K
 
 
 def test_client_mode_connects_again(sandbox: Sandbox) -> None:
-    sandbox.expect_log("engine")
+    sandbox.expect_log(ENGINE_LOST)
+    sandbox.expect_log(RINGS_NOT_GIVEN_BACK)
     peer = sandbox.peer()
     path = sandbox.add_port("vm1", vdpa_socket_mode="client", wait="connecting")
     front_end = virtio_user(sandbox, "vm1", path, listen=True)
@@ -77,7 +79,7 @@ def test_client_mode_connects_again(sandbox: Sandbox) -> None:
 
 
 def test_both_killed_come_back_in_either_order(sandbox: Sandbox) -> None:
-    sandbox.expect_log("engine")
+    sandbox.expect_log(ENGINE_LOST)
     path = sandbox.add_port("vm1")
     for engine_first in (True, False):
         sandbox.agent.kill()
@@ -95,12 +97,12 @@ def test_both_killed_come_back_in_either_order(sandbox: Sandbox) -> None:
 
 
 def test_row_deleted_while_the_engine_is_away(sandbox: Sandbox) -> None:
-    sandbox.expect_log("engine")
+    sandbox.expect_log(ENGINE_LOST)
     path = sandbox.add_port("vm1")
     sandbox.engine.kill()
     sandbox.wait_state("vm1", "waiting")
     sandbox.del_port("vm1")
-    wait_for(lambda: sandbox.agentctl("vdpa/show") == "", 10, "vdpa/show to be empty")
+    wait_for(lambda: not sandbox.shown(), 10, "vdpa/show to have no port")
     sandbox.start_engine()
     with sandbox.rpc() as client:
         assert client.call("port.list")["ports"] == []

@@ -10,7 +10,7 @@ import pytest
 from harness.ovs import accepts
 from harness.sandbox import Sandbox
 from harness.wait import wait_for
-from scenarios import GUEST, PEER, running_vm, virtio_user
+from scenarios import GUEST, PEER, direct_stream, running_vm, virtio_user
 
 
 def _served(box: Sandbox, path: Path) -> None:
@@ -91,9 +91,9 @@ def test_queue_pairs_change_and_back(sandbox: Sandbox) -> None:
     {"vdpa_socket_mode": "client"}], ids=lambda options: next(iter(options)))
 def test_change_of_one_port_costs_another_no_packet(sandbox: Sandbox,
                                                     options: dict[str, str]) -> None:
-    _, peer = running_vm(sandbox, "vm2")
+    guest, _ = running_vm(sandbox, "vm2")
     sandbox.add_port("vm1")
-    stream = peer.stream(GUEST).wait_started()
+    stream = direct_stream(sandbox, guest, "vm2")
     if "vdpa_socket" in options:
         options = {"vdpa_socket": str(sandbox.socket_path("other"))}
     sandbox.set_option("vm1", **options)

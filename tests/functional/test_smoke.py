@@ -24,9 +24,11 @@ def test_vdpa_show_names_the_port(sandbox: Sandbox) -> None:
     sandbox.add_port("vm1")
     text = sandbox.agentctl("vdpa/show")
     assert "vm1" in text and "listening" in text
-    assert "vm1" in str(sandbox.show())
+    port = sandbox.shown()["vm1"]
+    assert port["state"] == "listening" and port["bridge"] == "br0"
+    assert port["served_socket"] == str(sandbox.socket_path("vm1"))
 
 
 def test_stack_without_ports_comes_and_goes(sandbox: Sandbox) -> None:
-    assert sandbox.agentctl("vdpa/show") == ""
+    assert sandbox.shown() == {}
     assert "connected" in sandbox.agentctl("connection-status")

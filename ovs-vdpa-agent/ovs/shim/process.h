@@ -10,10 +10,9 @@
 extern "C" {
 #endif
 
-/* Strings last as long as the process. */
 struct ovda_options {
-    const char *database;     /* Never NULL. */
-    const char *unixctl_path; /* NULL: not given. */
+    char *database;           /* Never NULL; to be freed with free(). */
+    const char *unixctl_path; /* NULL: not given. Lasts as long as the process. */
 };
 
 /* Prints and exits for --help, --version and anything wrong. `on_engine` is called with the

@@ -40,6 +40,7 @@ class Daemon:
         self.out = logdir / f"{name}.out"
         self.log = logdir / f"{name}.log"
         self.linger = linger
+        self.was_killed = False  # Once at least, without a chance to tidy up.
         self._sanitizer_prefix = logdir / f"{name}.sanitizer"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -103,6 +104,7 @@ class Daemon:
         """SIGKILL; no trace of it remains among the processes when this returns."""
         if self._process is None:
             return
+        self.was_killed = True
         self._process.kill()
         self._process.wait(10)
         self._process = None

@@ -91,7 +91,7 @@ class Demo:
         self.measure("ping, average round trip", f"{answer.split('=')[-1].split('/')[1]} ms")
         peer.serve_iperf3()
         for title, options in (("TCP, guest to namespace", ""), ("TCP, namespace to guest", "-R")):
-            print(f"guest$ iperf3 -c {_PEER} -t 5 {options}")
+            print(f"guest$ iperf3 -c {_PEER} -t 5 {options}".rstrip())
             report = guest.iperf3(_PEER, options, seconds=5)
             rate = report["sum_received"]["bits_per_second"] / 1e9
             assert rate > 0, report
@@ -108,7 +108,7 @@ class Demo:
         wait_for(lambda: not self.socket.exists() and "vm1" not in namespaces.netdevs(), 15,
                  "socket and netdev to go away")
         self.command("ovs-appctl -t ovs-vdpa-agent vdpa/show")
-        show("vdpa/show has nothing to say.")
+        assert not self.box.shown(), "vdpa/show still has a port"
         self.command(f"ls {self.box.rundir}")
         self.command("ip -br link")
         guest.kill()
@@ -161,7 +161,8 @@ def run(box: Sandbox, qemu: bool, keep: bool) -> None:
         demo.remove(guest)
         step("The daemons are stopped, and nothing remains")
         box.finish()
-        show("no process, netdev, socket or namespace is left, and no log has a warning.")
+        show("no process, netdev, socket or namespace is left, and no log has an unexpected "
+             "warning.")
     demo.measure("the whole demonstration", f"{time.monotonic() - begin:.0f} s")
     demo.summary()
 

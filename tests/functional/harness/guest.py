@@ -231,6 +231,9 @@ class Guest:
     def carrier(self, device: str = "eth0") -> bool:
         return self.run(f"cat /sys/class/net/{device}/carrier").strip() == "1"
 
+    def mac(self, device: str = "eth0") -> str:
+        return self.run(f"cat /sys/class/net/{device}/address").strip()
+
     def iperf3(self, server: str, options: str = "", seconds: int = 2) -> dict[str, dict]:
         """Runs the client against a server; the "end" part of its report."""
         text = self.run(f"iperf3 -c {server} -t {seconds} -J {options}", bound=seconds + 30)

@@ -22,6 +22,9 @@ from .wait import wait_for
 SOURCE = Path(__file__).resolve().parents[3]
 SUPPRESSIONS = SOURCE / "tests/functional/lsan-suppressions.txt"
 
+# Marks a folder that goes away with its sandbox.
+_TEMPORARY = ".temporary"
+
 
 def build_folder() -> Path:
     """Where the daemons under test are: $OVDA_BUILD, by default build/release."""
@@ -60,6 +63,7 @@ class Sandbox:
             self.folder = self._given_folder.resolve()
         else:
             self.folder = Path(tempfile.mkdtemp(prefix="ovda."))
+            (self.folder / _TEMPORARY).touch()
             # A front-end of another user has to reach the sockets.
             self.folder.chmod(0o755)
         self._lay_out()
@@ -101,7 +105,9 @@ class Sandbox:
         self.close()
 
     def _environment(self) -> dict[str, str]:
-        path = [str(self.build / "ovs-vdpa-agent"), str(self.build / "engine"), str(SCRIPTS),
+        # OVDA_OVS_BIN names a folder with another Open vSwitch than the distribution's.
+        path = [*filter(None, [os.environ.get("OVDA_OVS_BIN")]),
+                str(self.build / "ovs-vdpa-agent"), str(self.build / "engine"), str(SCRIPTS),
                 "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         env = {key: value for key, value in os.environ.items()
                if not key.startswith("OVS_") and key != "NOTIFY_SOCKET"}
@@ -157,6 +163,8 @@ class Sandbox:
             wait_for(lambda: not set(pids) & set(self.namespaces.processes()), 15,
                      f"{name} to end")
         self.namespaces.kill_all()
+        if (self.folder / _TEMPORARY).exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def close(self) -> None:
         """Ends everything at once and removes it. Looks for no leaks: see finish()."""
@@ -194,9 +202,10 @@ class Sandbox:
     def agentctl(self, *arguments: str, bound: float = 20) -> str:
         return self.ovs.appctl(*arguments, target="ovs-vdpa-agent", bound=bound)
 
-    def show(self) -> object:
-        """What `vdpa/show --json` tells."""
-        return json.loads(self.agentctl("vdpa/show", "--json"))
+    def shown(self) -> dict[str, dict[str, Any]]:
+        """The ports of `vdpa/show --json` by name."""
+        ports = json.loads(self.agentctl("vdpa/show", "--json"))["ports"]
+        return {port["name"]: port for port in ports}
 
     def rpc(self) -> RpcClient:
         return RpcClient(self.engine_socket)

@@ -3,7 +3,9 @@
 
 Run as a program, so that the stream goes on while the test does something else:
     stream.py ADDRESS PER_SECOND
-It prints "started" with the first answer. At SIGINT it stops sending, waits for what is under way,
+    stream.py ADDRESS PER_SECOND NETDEV MAC
+The first sends through the host's stack. The second writes frames for MAC to a netdev and reads the
+answers from there, so that nothing but the netdev lies between: with a TAP, its other side. It prints "started" with the first answer. At SIGINT it stops sending, waits for what is under way,
 and prints a JSON object: sent, received, duplicates, lost (the first missing numbers) and
 longest_gap, the longest time in seconds between two answers."""
 
@@ -22,7 +24,14 @@ from typing import NamedTuple
 _ECHO_REQUEST = 8
 _ECHO_REPLY = 0
 _SO_RCVBUFFORCE = 33
+_ETH_P_IP = 0x0800
 _LAST_ANSWERS = 3.0
+
+# The sender of a stream on a netdev, and the address that a guest is to forward to: answers to echo
+# requests are limited by the guest's socket buffers, what it forwards is not.
+DIRECT_ADDRESS = "10.1.0.250"
+FORWARD_ADDRESS = "10.1.0.251"
+DIRECT_MAC = "02:00:00:00:00:fa"
 
 
 class StreamResult(NamedTuple):
@@ -71,7 +80,48 @@ def _request(identifier: int, number: int) -> bytes:
     return struct.pack("!BBHHH", _ECHO_REQUEST, 0, check, identifier, number & 0xffff) + payload
 
 
-def main(address: str, per_second: float) -> None:
+def _ip_header(source: str, target: str, length: int) -> bytes:
+    fields = (0x45, 0, 20 + length, 0, 0, 64, socket.IPPROTO_ICMP)
+    addresses = socket.inet_aton(source) + socket.inet_aton(target)
+    head = struct.pack("!BBHHHBBH", *fields, 0) + addresses
+    return struct.pack("!BBHHHBBH", *fields, _checksum(head)) + addresses
+
+
+class _Stack:
+    """Requests and answers through the host's stack."""
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        self._address = address
+
+    def send(self, message: bytes) -> None:
+        self.socket.sendto(message, (self._address, 0))
+
+    @staticmethod
+    def packet(data: bytes) -> bytes:
+        return data
+
+
+class _Netdev:
+    """Requests and answers as frames of a netdev."""
+
+    def __init__(self, address: str, netdev: str, mac: str) -> None:
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_IP))
+        self.socket.bind((netdev, _ETH_P_IP))
+        self._address = address
+        self._ethernet = (bytes.fromhex(mac.replace(":", ""))
+                          + bytes.fromhex(DIRECT_MAC.replace(":", "")) + b"\x08\0")
+
+    def send(self, message: bytes) -> None:
+        self.socket.send(self._ethernet
+                         + _ip_header(DIRECT_ADDRESS, self._address, len(message)) + message)
+
+    @staticmethod
+    def packet(data: bytes) -> bytes:
+        return data[14:]
+
+
+def main(address: str, per_second: str, *direct: str) -> None:
     stopping = False
 
     def stop(*_: object) -> None:
@@ -79,14 +129,16 @@ def main(address: str, per_second: float) -> None:
         stopping = True
     signal.signal(signal.SIGINT, stop)
     identifier = os.getpid() & 0xffff
-    handle = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    forwarded = address == FORWARD_ADDRESS
+    way = _Netdev(address, *direct) if direct else _Stack(address)
+    handle = way.socket
     handle.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)
     handle.setblocking(False)
     seen: set[int] = set()
     sent = duplicates = 0
     longest = 0.0
     last_answer = None
-    interval = 1 / per_second
+    interval = 1 / float(per_second)
     due = time.monotonic()
     end = None
     for _ in itertools.count():
@@ -97,22 +149,24 @@ def main(address: str, per_second: float) -> None:
             break
         while end is None and now >= due:
             try:
-                handle.sendto(_request(identifier, sent), (address, 0))
+                way.send(_request(identifier, sent))
                 sent += 1
-            except (BlockingIOError, OSError):
-                pass  # No route or no neighbour yet: not sent, so it does not count.
+            except OSError:
+                pass  # The netdev is down, for example: not sent, so it does not count.
             # A stalled process does not catch up with a burst.
             due = max(due + interval, now - 5 * interval)
         pause = max(0.0, min(due if end is None else end, now + 0.1) - time.monotonic())
         if not select.select([handle], [], [], pause)[0]:
             continue
         try:
-            packet = handle.recv(2048)
-        except BlockingIOError:
+            packet = way.packet(handle.recv(2048))
+        except OSError:
             continue
-        icmp = packet[(packet[0] & 15) * 4:]
+        icmp = packet[(packet[0] & 15) * 4:] if len(packet) > 20 and packet[9] == 1 else b""
+        if len(icmp) < 16:
+            continue
         kind, _, _, ident, _ = struct.unpack_from("!BBHHH", icmp)
-        if kind != _ECHO_REPLY or ident != identifier or len(icmp) < 16:
+        if ident != identifier or kind != (_ECHO_REQUEST if forwarded else _ECHO_REPLY):
             continue
         number = struct.unpack_from("!Q", icmp, 8)[0]
         if number in seen:
@@ -130,4 +184,4 @@ def main(address: str, per_second: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    main(*sys.argv[1:])

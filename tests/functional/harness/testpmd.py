@@ -27,6 +27,7 @@ class Testpmd:
                  forward: str = "icmpecho", options: str = "", mtu: int = 1500,
                  cpus: str = "0@0,1@1", bound: float = 30) -> None:
         self.name = name
+        self._listens_on = vhost_socket if listen else None
         self.log = folder / f"{name}.testpmd"
         vdev = (f"net_virtio_user0,path={vhost_socket},queues={queues},queue_size=256,"
                 f"packed_vq={int(packed)},server={int(listen)},mrg_rxbuf={int(mergeable)}")
@@ -38,7 +39,10 @@ class Testpmd:
         argv = ["stdbuf", "-oL", "dpdk-testpmd", "--lcores", cpus, "--no-huge", "-m", "192", "--file-prefix", name,
                 "-a", "0000:00:00.0", "--no-telemetry", f"--vdev={vdev}", "--", "-i",
                 f"--rxq={queues}", f"--txq={queues}", f"--forward-mode={forward}",
-                "--no-lsc-interrupt", "--total-num-mbufs=8192", *options.split()]
+                "--total-num-mbufs=8192", *options.split()]
+        if not listen:
+            # A listening front-end accepts the next connection from the link's interrupt.
+            argv.append("--no-lsc-interrupt")
         if mtu != 1500:
             argv += [f"--max-pkt-len={mtu + 18}", "--mbuf-size=10240"]
         self._output = self.log.open("ab")
@@ -108,6 +112,8 @@ class Testpmd:
             except OSError:
                 pass
         self._output.close()
+        if self._listens_on:
+            self._listens_on.unlink(missing_ok=True)
 
     def describe(self) -> str:
         return f"--- testpmd {self.name}\n" + "\n".join(self._text().splitlines()[-40:])

@@ -15,10 +15,12 @@ using testing::ElementsAre;
 class CommandLine : public testing::Test {
   protected:
     static AgentOptions parse(std::vector<std::string> arguments) {
-        /* Never freed: libopenvswitch keeps pointers into it. */
-        auto &kept = *new std::vector<std::string>(std::move(arguments));
+        /* Never destroyed, because libopenvswitch keeps pointers into them. */
+        static auto &kept = *new std::vector<std::string>;
+        static auto &argv = *new std::vector<char *>;
+        kept = std::move(arguments);
         kept.insert(kept.begin(), "ovs-vdpa-agent");
-        auto &argv = *new std::vector<char *>;
+        argv.clear();
         for (std::string &argument : kept) {
             argv.push_back(argument.data());
         }

@@ -304,10 +304,36 @@ TEST_P(FramesTest, FramesWaitWhileTheGuestIsShortOfBuffers) {
 TEST_P(FramesTest, InsistingTriesWhatIsThere) {
     post(5, 1600);
     from_peer(frame(100));
+    receive(true);
+    EXPECT_EQ(frames, 1U);
+}
+
+TEST_P(FramesTest, AFrameLongerThanAllThatTheGuestPostedIsDropped) {
+    post(5, 1600);
     from_peer(frame(60'000));
     EXPECT_EQ(receive(true), Receiver::Result::drained);
-    EXPECT_EQ(frames, 1U);
+    EXPECT_EQ(frames, 0U);
     EXPECT_EQ(stats().drops_no_buffer, 1U);
+}
+
+TEST_P(FramesTest, AGuestThatWasSeenToPostFewBuffersIsNotWaitedForAgain) {
+    post(5, 1600);
+    from_peer(frame(100));
+    receive(true);
+    post(1, 1600);
+    from_peer(frame(100));
+    receive();
+    EXPECT_EQ(frames, 1U);
+}
+
+TEST_P(FramesTest, AGuestThatPostsEnoughAgainIsWaitedForAgain) {
+    post(5, 1600);
+    from_peer(frame(100));
+    receive(true);
+    post(45, 1600);
+    from_peer(frame(60'000));
+    EXPECT_EQ(receive(), Receiver::Result::no_space);  // after the long one, few are left
+    EXPECT_EQ(frames, 1U);
 }
 
 TEST_P(FramesTest, InsistingOnNoBufferLeavesTheFrameWhereItIs) {

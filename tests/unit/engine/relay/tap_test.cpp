@@ -34,10 +34,27 @@ TEST_F(TapTest, ANameThatNoNetdevHasFails) {
     EXPECT_EQ(tap.error().reason, schema::Reason::tap_failed);
 }
 
-TEST_F(TapTest, OpensWithOneQueueWithoutCarrierAndOffloads) {
+TEST_F(TapTest, OpeningLeavesANetdevThatIsServedAlone) {
     make_tap("vm1");
-    const auto tap = Tap::open("vm1", 4);
+    auto server = Tap::open("vm1", 1);
+    ASSERT_TRUE(server);
+    ASSERT_TRUE(server->configure(12, TUN_F_CSUM | TUN_F_TSO4));
+    ASSERT_TRUE(server->set_carrier(true));
+    {
+        const auto next = Tap::open("vm1", 1);
+        ASSERT_TRUE(next) << next.error().detail;
+        EXPECT_EQ(queues("vm1"), 1U);
+        EXPECT_TRUE(carrier("vm1"));
+        EXPECT_TRUE(tso("vm1"));
+    }
+    EXPECT_TRUE(carrier("vm1"));
+}
+
+TEST_F(TapTest, TakingGivesOneQueueWithoutCarrierAndOffloads) {
+    make_tap("vm1");
+    auto tap = Tap::open("vm1", 4);
     ASSERT_TRUE(tap) << tap.error().detail;
+    ASSERT_TRUE(tap->take());
     EXPECT_EQ(queues("vm1"), 1U);
     EXPECT_FALSE(carrier("vm1"));
     EXPECT_FALSE(tso("vm1"));
@@ -69,6 +86,7 @@ TEST_F(TapTest, QueuesAreUsedAsTheyAreAskedFor) {
     make_tap("vm1");
     auto tap = Tap::open("vm1", 3);
     ASSERT_TRUE(tap);
+    ASSERT_TRUE(tap->take());
     ASSERT_TRUE(tap->open_queue(1));
     ASSERT_TRUE(tap->open_queue(2));
     EXPECT_EQ(queues("vm1"), 3U);

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ovs-vdpa-agent/host/link_monitor.hpp"
+
+#include <linux/if.h>
+
+#include <algorithm>
+
+#include "tests/unit/agent/host/namespace_fixture.hpp"
+
+namespace vdpa::agent::host {
+namespace {
+
+using testing::Contains;
+using testing::Not;
+
+constexpr std::chrono::seconds longest_wait{10};
+
+class LinkMonitorTest : public NamespaceTest {
+  protected:
+    testing::AssertionResult until(const std::function<bool()> &condition) {
+        const auto end = std::chrono::steady_clock::now() + longest_wait;
+        while (!condition()) {
+            if (std::chrono::steady_clock::now() > end) {
+                return testing::AssertionFailure() << "has not come about";
+            }
+            io.restart();
+            io.run_one_for(std::chrono::milliseconds(100));
+        }
+        return testing::AssertionSuccess();
+    }
+    bool has_heard_of(const std::string &name) const {
+        return std::find(heard.begin(), heard.end(), name) != heard.end();
+    }
+
+    boost::asio::io_context io;
+    std::vector<std::string> heard;
+    LinkMonitor monitor{io, [this](const std::string &name) { heard.push_back(name); }};
+};
+
+TEST_F(LinkMonitorTest, tells_of_what_is_there_at_the_start) {
+    make_foreign("t1", true);
+    ASSERT_TRUE(monitor.start());
+    ASSERT_TRUE(until([this] { return has_heard_of("t1") && has_heard_of("lo"); }));
+    EXPECT_EQ(*monitor.find("t1"), *find("t1"));
+}
+
+TEST_F(LinkMonitorTest, tells_of_what_comes_and_goes) {
+    ASSERT_TRUE(monitor.start());
+    ASSERT_TRUE(until([this] { return has_heard_of("lo"); }));
+    EXPECT_FALSE(monitor.find("t1"));
+    make_foreign("t1", true);
+    ASSERT_TRUE(until([this] { return monitor.find("t1") != nullptr; }));
+    EXPECT_THAT(heard, Contains("t1"));
+    heard.clear();
+    remove_by_hand("t1");
+    ASSERT_TRUE(until([this] { return !monitor.find("t1"); }));
+    EXPECT_THAT(heard, Contains("t1"));
+}
+
+TEST_F(LinkMonitorTest, tells_of_both_names_of_what_is_renamed) {
+    make_foreign("t1", true);
+    ASSERT_TRUE(monitor.start());
+    ASSERT_TRUE(until([this] { return monitor.find("t1") != nullptr; }));
+    const int ifindex = monitor.find("t1")->ifindex;
+    heard.clear();
+    rename("t1", "t2");
+    ASSERT_TRUE(until([this] { return has_heard_of("t1") && has_heard_of("t2"); }));
+    EXPECT_FALSE(monitor.find("t1"));
+    EXPECT_EQ(monitor.find("t2")->ifindex, ifindex);
+}
+
+TEST_F(LinkMonitorTest, follows_two_that_trade_their_names) {
+    make_foreign("t1", true);
+    make_foreign("t2", true);
+    ASSERT_TRUE(monitor.start());
+    ASSERT_TRUE(until([this] { return monitor.find("t1") && monitor.find("t2"); }));
+    const int first = monitor.find("t1")->ifindex;
+    const int second = monitor.find("t2")->ifindex;
+    rename("t1", "t3");
+    rename("t2", "t1");
+    rename("t3", "t2");
+    ASSERT_TRUE(until([&] { return monitor.find("t2")->ifindex == first; }));
+    EXPECT_EQ(monitor.find("t1")->ifindex, second);
+    EXPECT_FALSE(monitor.find("t3"));
+}
+
+TEST_F(LinkMonitorTest, tells_of_the_name_whose_netdev_is_another_now) {
+    make_foreign("t1", true);
+    ASSERT_TRUE(monitor.start());
+    ASSERT_TRUE(until([this] { return monitor.find("t1") != nullptr; }));
+    remove_by_hand("t1");
+    make_foreign("t1", true);
+    const int ifindex = find("t1")->ifindex;
+    ASSERT_TRUE(
+        until([&] { return monitor.find("t1") && monitor.find("t1")->ifindex == ifindex; }));
+}
+
+TEST_F(LinkMonitorTest, does_not_tell_of_what_concerns_nobody) {
+    make_foreign("t1", true);
+    make_foreign("t2", true);
+    set_up("t1", true);
+    ASSERT_TRUE(monitor.start());
+    ASSERT_TRUE(until([this] { return monitor.find("t2") != nullptr; }));
+    heard.clear();
+    { const UniqueFd queue = make_foreign("t1", true); }  // the carrier comes and goes
+    set_up("t2", true);
+    ASSERT_TRUE(until([this] { return has_heard_of("t2"); }));
+    EXPECT_THAT(heard, Not(Contains("t1")));
+}
+
+TEST_F(LinkMonitorTest, finds_out_what_it_missed_when_notifications_are_lost) {
+    make_foreign("stays", true);
+    make_foreign("goes", true);
+    make_foreign("changes", true);
+    ASSERT_TRUE(monitor.start(1));  // the kernel makes it as small as it can
+    ASSERT_TRUE(until([this] { return monitor.find("changes") && monitor.find("goes"); }));
+    // Nobody reads in the meantime.
+    for (int i = 0; i < 200; i++) {
+        set_up("changes", i % 2 == 0);
+    }
+    remove_by_hand("goes");
+    make_foreign("comes", true);
+    rename("changes", "changed");
+    ASSERT_TRUE(until([this] {
+        return !monitor.find("goes") && monitor.find("comes") && monitor.find("changed");
+    }));
+    EXPECT_GT(monitor.overruns(), 0U);
+    EXPECT_FALSE(monitor.find("changes"));
+    EXPECT_EQ(*monitor.find("stays"), *find("stays"));
+    EXPECT_THAT(heard, Contains("goes"));
+    EXPECT_THAT(heard, Contains("changes"));
+}
+
+TEST_F(LinkMonitorTest, goes_on_after_notifications_were_lost) {
+    make_foreign("t1", true);
+    ASSERT_TRUE(monitor.start(1));
+    for (int i = 0; i < 200; i++) {
+        set_up("t1", i % 2 == 0);
+    }
+    ASSERT_TRUE(until([this] { return monitor.overruns() > 0 && monitor.find("t1"); }));
+    rename("t1", "t2");
+    EXPECT_TRUE(until([this] { return monitor.find("t2") && !monitor.find("t1"); }));
+}
+
+}  // namespace
+}  // namespace vdpa::agent::host

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ovs-vdpa-agent/host/tap.hpp"
+#include "tests/unit/agent/host/namespace_fixture.hpp"
+
+namespace vdpa::agent::host {
+namespace {
+
+class TapCrashTest : public NamespaceTest {
+  protected:
+    /* Runs `act` in a process that is killed when it is about to make its `calls`th system call.
+     * Whether it had made fewer, and so was through. */
+    static bool kill_before_call(int calls, const std::function<void()> &act) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+            ::raise(SIGSTOP);
+            act();
+            ::_exit(0);
+        }
+        int status = 0;
+        ::waitpid(child, &status, 0);
+        ::ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+        // A call stops twice, before it is made and after.
+        for (int stops = 0; stops < 2 * calls - 1; stops++) {
+            ::ptrace(PTRACE_SYSCALL, child, nullptr, nullptr);
+            ::waitpid(child, &status, 0);
+            if (WIFEXITED(status)) {
+                return true;
+            }
+        }
+        ::kill(child, SIGKILL);
+        ::waitpid(child, &status, 0);
+        return false;
+    }
+
+    Taps open_taps() {
+        auto taps = Taps::open(OwnedFile(folder.path("owned.json")));
+        EXPECT_TRUE(taps);
+        return std::move(*taps);
+    }
+    static constexpr int most_calls = 2000;
+};
+
+TEST_F(TapCrashTest, before_any_system_call_of_making_a_netdev_leaves_none_that_is_not_recorded) {
+    bool through = false;
+    int calls = 0;
+    while (!through && ++calls < most_calls) {
+        through = kill_before_call(calls, [this] { (void)open_taps().ensure("vm1", uid_t{1}); });
+        const auto link = find("vm1");
+        OwnedFile record(folder.path("owned.json"));
+        ASSERT_TRUE(record.load()) << calls;
+        if (link) {
+            ASSERT_EQ(record.tap("vm1"), link->ifindex) << calls;
+        }
+        // The agent that comes next gets on with it, whatever it finds.
+        Taps next = open_taps();
+        ASSERT_TRUE(next.ensure("vm1", uid_t{1})) << calls;
+        ASSERT_TRUE(next.remove("vm1")) << calls;
+        ASSERT_FALSE(find("vm1")) << calls;
+    }
+    EXPECT_TRUE(through);
+    EXPECT_GT(calls, 10);
+}
+
+TEST_F(TapCrashTest, before_any_system_call_of_deleting_a_netdev_leaves_it_recorded_or_gone) {
+    bool through = false;
+    int calls = 0;
+    while (!through && ++calls < most_calls) {
+        ASSERT_TRUE(open_taps().ensure("vm1", std::nullopt)) << calls;
+        through = kill_before_call(calls, [this] { (void)open_taps().remove("vm1"); });
+        const auto link = find("vm1");
+        OwnedFile record(folder.path("owned.json"));
+        ASSERT_TRUE(record.load()) << calls;
+        if (link) {
+            ASSERT_EQ(record.tap("vm1"), link->ifindex) << calls;
+        }
+        ASSERT_TRUE(open_taps().remove("vm1")) << calls;
+        ASSERT_FALSE(find("vm1")) << calls;
+    }
+    EXPECT_TRUE(through);
+    EXPECT_GT(calls, 10);
+}
+
+}  // namespace
+}  // namespace vdpa::agent::host

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ovs-vdpa-agent/reconcile/reconciler.hpp"
+#include "tests/unit/agent/reconcile/fake_engine.hpp"
+#include "tests/unit/agent/reconcile/fake_netdevs.hpp"
+
+namespace vdpa::agent::reconcile {
+
+class FakeAccounts : public config::Accounts {
+  public:
+    std::optional<uid_t> user(const std::string &name) const override { return look_up(name); }
+    std::optional<gid_t> group(const std::string &name) const override { return look_up(name); }
+    std::map<std::string, uid_t> numbers{{"qemu", 64}, {"kvm", 104}};
+
+  private:
+    std::optional<uid_t> look_up(const std::string &name) const {
+        const auto found = numbers.find(name);
+        return found == numbers.end() ? std::nullopt : std::optional(found->second);
+    }
+};
+
+/* A reconciler with everything around it in memory: a database, engines and a host that outlive it.
+ * Things happen when settle() or until() is called. */
+class Stack : public testing::Test {
+  protected:
+    static constexpr BackoffLimits no_retries{std::chrono::hours(1), std::chrono::hours(1)};
+    static constexpr BackoffLimits quick_retries{std::chrono::milliseconds(1),
+                                                 std::chrono::milliseconds(2)};
+
+    Stack();
+    ~Stack() override;
+
+    /* An agent begins; the one before, if any, has died. */
+    void start_agent();
+    /* The lock is ours, and the database is read. */
+    void open_database();
+    void obtain_lock();
+    void lose_lock();
+    /* All of it: start_agent(), open_database(), engines connected, settled. */
+    void start();
+
+    /* Rows as an operator writes them, kept until they are removed. Told to the agent at once. */
+    void set(const std::string &name, schema::StringMap options,
+             schema::StringMap external_ids = {});
+    void set_socket(const std::string &name, const std::string &path);
+    void remove(const std::string &name);
+    /* Several changes in one transaction. */
+    void in_one_transaction(const std::function<void()> &changes);
+    void set_other_config(schema::StringMap other_config);
+
+    /* Runs until nothing is left to be done at once. */
+    void settle();
+    /* Runs until it is so, for no longer than a few seconds. */
+    testing::AssertionResult until(const std::function<bool()> &condition);
+
+    /* A status key of a row as the database has it; empty: absent. */
+    std::string status(const std::string &name, const std::string &key) const;
+    std::string state(const std::string &name) const { return status(name, "vdpa-state"); }
+    std::string reason(const std::string &name) const { return status(name, "vdpa-reason"); }
+    std::string detail(const std::string &name) const { return status(name, "vdpa-detail"); }
+    std::string served(const std::string &name) const { return status(name, "vdpa-served-socket"); }
+
+    boost::asio::io_context io;  // of the world; an agent has its own, which ends with it
+    BackoffLimits backoff = no_retries;
+    FakeNetdevs netdevs{io};
+    FakeAccounts accounts;
+    std::unique_ptr<report::Board> board;
+    std::unique_ptr<boost::asio::io_context> agent_io;
+    std::vector<std::unique_ptr<FakeEngine>> engines;
+    FakeEngine &engine;  // the first
+    std::unique_ptr<Reconciler> agent;
+    size_t first_passes = 0;
+    size_t writes = 0;  // updates of rows' status
+
+    FakeEngine &add_engine(const std::string &path);
+    schema::StringMap sw(const std::string &path) const {
+        return {{"vdpa-socket", path}, {"vdpa-sw", "true"}};
+    }
+
+    static schema::PortSpec spec_of(const std::string &name, const std::string &path) {
+        schema::PortSpec spec;
+        spec.name = name;
+        spec.socket.path = path;
+        spec.device.name = name;
+        spec.max_queues = 1;
+        return spec;
+    }
+
+  private:
+    bool step();
+    void take_updates(const std::vector<ovs::StatusUpdate> &updates);
+    void commit(ovs::Changes changes);
+    ovs::InterfaceRow as_read(const std::string &name) const;
+
+    std::map<std::string, ovs::InterfaceRow> rows_;
+    std::map<std::string, std::map<std::string, std::string>> statuses_;
+    schema::StringMap other_config_;
+    std::optional<ovs::Changes> transaction_;
+    bool database_open_ = false;
+};
+
+}  // namespace vdpa::agent::reconcile

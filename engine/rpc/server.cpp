@@ -23,8 +23,7 @@ constexpr std::chrono::milliseconds accept_pause{100};
 
 Server::Server(boost::asio::io_context &context, Listener listener, schema::EngineMethods &methods,
                Limits limits, PeerUser peer_user)
-    : context_(context),
-      listener_(std::move(listener)),
+    : listener_(std::move(listener)),
       methods_(methods),
       limits_(limits),
       peer_user_(std::move(peer_user)),

@@ -60,7 +60,6 @@ class Server {
                    boost::asio::local::stream_protocol::socket socket);
     bool welcome(int fd) const;
 
-    boost::asio::io_context &context_;
     Listener listener_;
     schema::EngineMethods &methods_;
     const Limits limits_;

@@ -111,12 +111,14 @@ void check_device(const ovs::InterfaceRow &row, const InterfaceOptions &options,
 /* Fills in the numbers of an owner, or says which name is unknown. */
 void resolve_owner(const schema::Owner &owner, const Accounts &accounts, schema::SocketSpec &socket,
                    std::vector<Error> &errors) {
+    const std::string text = "vdpa-socket-owner=" + owner.user +
+                             (owner.group.empty() ? "" : ":" + owner.group);
     if (!owner.user.empty()) {
         if (const auto uid = accounts.user(owner.user)) {
             socket.uid = *uid;
         } else {
             errors.push_back(
-                {Reason::bad_socket_owner, "vdpa-socket-owner: there is no user " + owner.user});
+                {Reason::bad_socket_owner, text + ": there is no user " + owner.user});
         }
     }
     if (!owner.group.empty()) {
@@ -124,7 +126,7 @@ void resolve_owner(const schema::Owner &owner, const Accounts &accounts, schema:
             socket.gid = *gid;
         } else {
             errors.push_back(
-                {Reason::bad_socket_owner, "vdpa-socket-owner: there is no group " + owner.group});
+                {Reason::bad_socket_owner, text + ": there is no group " + owner.group});
         }
     }
 }

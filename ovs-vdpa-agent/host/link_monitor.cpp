@@ -25,7 +25,7 @@ bool differs(const Link &a, const Link &b) {
 }  // namespace
 
 LinkMonitor::LinkMonitor(boost::asio::io_context &io, Listener listener)
-    : io_(io), listener_(std::move(listener)), descriptor_(io) {}
+    : listener_(std::move(listener)), descriptor_(io) {}
 
 Expected<void> LinkMonitor::start(int buffer_size) {
     const auto failed = [](int error) {

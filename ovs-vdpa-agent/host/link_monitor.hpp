@@ -41,7 +41,6 @@ class LinkMonitor {
     void take(const Link &link, bool gone);
     void sweep();
 
-    boost::asio::io_context &io_;
     Listener listener_;
     NlSocket socket_;
     boost::asio::posix::stream_descriptor descriptor_;

@@ -142,8 +142,15 @@ std::string show_json(const HostView &host, const Board::Ports &ports) {
 std::string stats_text(const schema::PortStats &stats) {
     std::ostringstream out;
     for (const auto &queue : stats.queues) {
-        out << "ring " << queue.index << " (" << (queue.index % 2 == 0 ? "rx" : "tx") << " of pair "
-            << queue.index / 2 << "):";
+        // The control queue comes behind the last pair.
+        const bool is_control = stats.queues.size() % 2 == 1 && &queue == &stats.queues.back();
+        out << "ring " << queue.index;
+        if (is_control) {
+            out << " (control):";
+        } else {
+            out << " (" << (queue.index % 2 == 0 ? "rx" : "tx") << " of pair " << queue.index / 2
+                << "):";
+        }
         for (const auto &[name, value] : queue.counters) {
             out << " " << name << "=" << value;
         }

@@ -133,11 +133,21 @@ TEST_F(Show, tells_how_it_stands_with_the_database) {
 
 TEST(Stats, name_each_ring_by_its_direction_and_pair) {
     schema::PortStats stats;
-    stats.queues = {{0, {{"packets", 3}, {"bytes", 180}}}, {1, {{"packets", 4}}}, {5, {}}};
+    stats.queues = {{0, {{"packets", 3}, {"bytes", 180}}}, {1, {}}, {2, {}}, {3, {{"kicks", 4}}}};
     EXPECT_EQ(stats_text(stats),
               "ring 0 (rx of pair 0): bytes=180 packets=3\n"
-              "ring 1 (tx of pair 0): packets=4\n"
-              "ring 5 (tx of pair 2): no counters\n");
+              "ring 1 (tx of pair 0): no counters\n"
+              "ring 2 (rx of pair 1): no counters\n"
+              "ring 3 (tx of pair 1): kicks=4\n");
+}
+
+TEST(Stats, name_the_control_queue_behind_the_pairs) {
+    schema::PortStats stats;
+    stats.queues = {{0, {}}, {1, {}}, {2, {{"packets", 1}}}};
+    EXPECT_EQ(stats_text(stats),
+              "ring 0 (rx of pair 0): no counters\n"
+              "ring 1 (tx of pair 0): no counters\n"
+              "ring 2 (control): packets=1\n");
 }
 
 }  // namespace

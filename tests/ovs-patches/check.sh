@@ -141,9 +141,9 @@ apply_series() {
 
 check_form() {
     local patch n=0 files
-    ls "$patches"/*.patch | xargs -n 1 basename | diff - <(series | sort) ||
+    (cd "$patches" && printf '%s\n' *.patch) | diff - <(series | sort) ||
         die "the series and the patches in the folder differ"
-    (cd "$tree" && "$python" utilities/checkpatch.py -q $(series | sed "s|^|$patches/|")) ||
+    (cd "$tree" && "$python" utilities/checkpatch.py -q "$patches"/*.patch) ||
         die "checkpatch.py objects"
     for patch in $(series); do
         n=$((n + 1))
@@ -165,7 +165,8 @@ check_patch() {
     local n=$1 file
     git -C "$tree" checkout -q -f "patch-$n"
     for file in $(code_files --diff-filter=A "patch-$n~" "patch-$n"); do
-        rm "$tree/$file"
+        # From the index, too: the build compares that with the distribution.
+        git -C "$tree" rm -q -f "$file"
     done
     for file in $(code_files --diff-filter=a "patch-$n~" "patch-$n"); do
         git -C "$tree" show "patch-$n~:$file" > "$tree/$file"
@@ -212,7 +213,7 @@ check_kernel_datapath() {
 }
 
 link_programs() {
-    rm -rf "$cache/bin"
+    rm -rf "${cache:?}/bin"
     mkdir "$cache/bin"
     local program
     for program in vswitchd/ovs-vswitchd ovsdb/ovsdb-{server,client,tool} \

@@ -18,8 +18,8 @@ constexpr const char *module = "daemon";
 
 Daemon::Daemon(rpc::Listener listener)
     : end_signals_(context_, SIGTERM, SIGINT), hangup_(context_, SIGHUP), watchdog_(context_) {
-    const std::string folder = std::filesystem::absolute(listener.path()).parent_path().string();
-    engine_ = std::make_unique<Engine>(context_, folder, [this](const schema::PortStatus &status) {
+    const std::string path = std::filesystem::absolute(listener.path()).string();
+    engine_ = std::make_unique<Engine>(context_, path, [this](const schema::PortStatus &status) {
         if (server_) {
             server_->notify(schema::method::port_changed, schema::encode(status));
         }

@@ -32,9 +32,9 @@ std::string random_name() {
 
 }  // namespace
 
-Engine::Engine(boost::asio::io_context &rpc, std::string folder, PortTable::Notify notify)
+Engine::Engine(boost::asio::io_context &rpc, std::string rpc_socket, PortTable::Notify notify)
     : rpc_(rpc),
-      folder_(std::move(folder)),
+      rpc_socket_(std::move(rpc_socket)),
       instance_(random_name()),
       control_work_(control_.get_executor()),
       runner_(control_),
@@ -88,7 +88,7 @@ void Engine::engine_start(const schema::EngineStartParams &params,
     started_with_ = params;
     waiting_.push_back(std::move(waiting));
     boost::asio::post(control_, [this, params] {
-        auto result = runner_.start(params.eal, params.workers, folder_);
+        auto result = runner_.start(params.eal, params.workers, rpc_socket_);
         boost::asio::post(rpc_, [this, result = std::move(result)] { on_started(result); });
     });
 }

@@ -18,8 +18,9 @@ namespace vdpa::engine {
  * other. */
 class Engine : public schema::EngineMethods {
   public:
-    /* `rpc` is run by the RPC thread. `folder`: where sockets may be made for an instant. */
-    Engine(boost::asio::io_context &rpc, std::string folder, PortTable::Notify notify);
+    /* `rpc` is run by the RPC thread. `rpc_socket`: beside it a socket may be made for an
+     * instant. */
+    Engine(boost::asio::io_context &rpc, std::string rpc_socket, PortTable::Notify notify);
     /* Ends every port, and waits for it. */
     ~Engine() override;
     Engine(const Engine &) = delete;
@@ -44,7 +45,7 @@ class Engine : public schema::EngineMethods {
     void answer_start(const Waiting &waiting) const;
 
     boost::asio::io_context &rpc_;
-    const std::string folder_;
+    const std::string rpc_socket_;
     const std::string instance_;
     schema::EalState eal_state_ = schema::EalState::unset;
     schema::EngineStartParams started_with_;

@@ -21,7 +21,7 @@ PortRunner::PortRunner(boost::asio::io_context &context)
 PortRunner::~PortRunner() = default;
 
 Expected<void> PortRunner::start(const std::vector<std::string> &eal_args,
-                                 const std::vector<unsigned> &cpus, const std::string &folder) {
+                                 const std::vector<unsigned> &cpus, const std::string &rpc_socket) {
     if (auto started = start_eal(eal_args); !started) {
         return started;
     }
@@ -29,12 +29,8 @@ Expected<void> PortRunner::start(const std::vector<std::string> &eal_args,
     if (!workers) {
         return fail(schema::Reason::eal_failed, workers.error().detail);
     }
-    auto event_thread = vhost::EventThread::start(folder);
-    if (!event_thread) {
-        return fail(schema::Reason::eal_failed, event_thread.error().detail);
-    }
     workers_ = std::move(*workers);
-    event_thread_ = std::move(*event_thread);
+    event_thread_ = std::make_unique<vhost::EventThread>(rpc_socket);
     actors_.reset(new ActorContext{.vhost = {.workers = *workers_, .event_thread = *event_thread_},
                                    .serving = {},
                                    .waiting = {},

@@ -22,10 +22,10 @@ class PortRunner {
     explicit PortRunner(boost::asio::io_context &context);
     ~PortRunner();
 
-    /* DPDK, the workers on `cpus`, and all that ports need. `folder`: where a socket may be made
-     * for an instant. Error: eal-failed; then there is no second attempt in this process. */
+    /* DPDK, the workers on `cpus`, and all that ports need. `rpc_socket`: beside it a socket is
+     * made for an instant. Error: eal-failed; then there is no second attempt in this process. */
     Expected<void> start(const std::vector<std::string> &eal_args,
-                         const std::vector<unsigned> &cpus, const std::string &folder);
+                         const std::vector<unsigned> &cpus, const std::string &rpc_socket);
     /* Ends all ports, and the workers. */
     void stop();
 

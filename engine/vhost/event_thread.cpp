@@ -2,15 +2,16 @@
 #include "engine/vhost/event_thread.hpp"
 
 #include <rte_vhost.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
+
+#include "engine/log.hpp"
+#include "engine/vhost/socket_file.hpp"
 
 namespace vdpa::engine::vhost {
 
@@ -22,71 +23,62 @@ const rte_vhost_device_ops no_callbacks{};
 /* Header of VHOST_USER_SET_OWNER, protocol version 1, no payload. */
 constexpr std::array<uint32_t, 3> set_owner = {3, 1, 0};
 
-tl::unexpected<Error> failure(const std::string &what) {
-    return fail(schema::Reason::engine_error,
-                "cannot make a connection to the vhost library: " + what);
+tl::unexpected<Error> failure(std::string what) {
+    return fail(schema::Reason::engine_error, std::move(what));
 }
 
-/* A folder and a socket in it, both gone when this is. */
-class TemporaryListener {
-  public:
-    explicit TemporaryListener(const std::string &parent) : folder_(parent + "/.wake.XXXXXX") {
-        if (!::mkdtemp(folder_.data())) {
-            return;
-        }
-        path_ = folder_ + "/s";
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        if (path_.size() >= sizeof(address.sun_path)) {
-            errno = ENAMETOOLONG;
-            return;
-        }
-        std::copy(path_.begin(), path_.end(), address.sun_path);
-        UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        if (::bind(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof(address)) == 0 &&
-            ::listen(fd.get(), 1) == 0) {
-            fd_ = std::move(fd);
-        }
+Expected<UniqueFd> listen_at(const std::string &path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof(address.sun_path)) {
+        return failure(path + ": " + errno_text(ENAMETOOLONG));
     }
-    ~TemporaryListener() {
-        ::unlink(path_.c_str());
-        ::rmdir(folder_.c_str());
+    std::copy(path.begin(), path.end(), address.sun_path);
+    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd ||
+        ::bind(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof(address)) != 0 ||
+        ::listen(fd.get(), 1) != 0) {
+        return failure("cannot listen on " + path + ": " + errno_text(errno));
     }
-    TemporaryListener(const TemporaryListener &) = delete;
-    TemporaryListener &operator=(const TemporaryListener &) = delete;
-
-    int fd() const { return fd_.get(); }
-    const std::string &path() const { return path_; }
-
-  private:
-    std::string folder_;
-    std::string path_;
-    UniqueFd fd_;
-};
+    return fd;
+}
 
 }  // namespace
 
-Expected<std::unique_ptr<EventThread>> EventThread::start(const std::string &folder) {
-    const TemporaryListener listener(folder);
-    if (listener.fd() < 0) {
-        return failure("a socket in " + folder + ": " + errno_text(errno));
+EventThread::EventThread(const std::string &path) {
+    if (const auto connected = connect(path); !connected) {
+        VDPA_LOG(warn, "vhost",
+                 "no connection to the vhost library's event thread (%s): a new socket may take up "
+                 "to a second to answer its front-end, a removed one to disconnect it",
+                 connected.error().detail.c_str());
     }
-    std::unique_ptr<EventThread> thread(new EventThread);
-    const char *path = listener.path().c_str();
-    if (rte_vhost_driver_register(path, RTE_VHOST_USER_CLIENT | RTE_VHOST_USER_NO_RECONNECT) != 0) {
+}
+
+Expected<void> EventThread::connect(const std::string &path) {
+    const auto workshop = SocketWorkshop::open(path);
+    if (!workshop) {
+        return tl::make_unexpected(workshop.error());
+    }
+    const auto listener = listen_at(workshop->bind_path());
+    if (!listener) {
+        return tl::make_unexpected(listener.error());
+    }
+    const char *const library_path = workshop->bind_path().c_str();
+    if (rte_vhost_driver_register(library_path,
+                                  RTE_VHOST_USER_CLIENT | RTE_VHOST_USER_NO_RECONNECT) != 0) {
         return failure("rte_vhost_driver_register failed");
     }
-    thread->library_path_ = listener.path();
+    library_path_ = workshop->bind_path();
     // The library connects at once, and adds connections, other than listeners, with a wake-up.
-    if (rte_vhost_driver_callback_register(path, &no_callbacks) != 0 ||
-        rte_vhost_driver_start(path) != 0) {
+    if (rte_vhost_driver_callback_register(library_path, &no_callbacks) != 0 ||
+        rte_vhost_driver_start(library_path) != 0) {
         return failure("rte_vhost_driver_start failed");
     }
-    thread->connection_.reset(::accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (!thread->connection_) {
-        return failure(errno_text(errno));
+    connection_.reset(::accept4(listener->get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!connection_) {
+        return failure("cannot accept the vhost library's connection: " + errno_text(errno));
     }
-    return thread;
+    return {};
 }
 
 EventThread::~EventThread() {
@@ -96,9 +88,11 @@ EventThread::~EventThread() {
 }
 
 void EventThread::wake() const {
-    // When the socket is full, the thread has enough to wake up for.
-    [[maybe_unused]] const ssize_t sent =
-        ::send(connection_.get(), set_owner.data(), sizeof(set_owner), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (connection_) {
+        // When the socket is full, the thread has enough to wake up for.
+        [[maybe_unused]] const ssize_t sent = ::send(
+            connection_.get(), set_owner.data(), sizeof(set_owner), MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
 }
 
 }  // namespace vdpa::engine::vhost

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <memory>
 #include <string>
 
 #include "schema/support/error.hpp"
@@ -9,24 +8,29 @@
 
 namespace vdpa::engine::vhost {
 
-/* Has the vhost library's event thread look at its sockets at once. When a server socket is
- * started the library adds it to its list of descriptors, but the thread, asleep in poll(), reads
- * that list anew only when something happens or a second has passed; for so long a front-end would
- * wait for the first answer. So we keep a connection to ourselves among its sockets, and send a
- * message that means nothing (SET_OWNER) over it. */
+/* Has the vhost library's event thread look at its sockets at once. The thread, asleep in poll(),
+ * reads the library's list of descriptors anew only when something happens or a second has passed
+ * (DPDK 22.11, lib/vhost/fd_man.c). For so long a front-end of a socket that was started would wait
+ * for the first answer; and one of a socket that ended for the end of its connection, as poll()
+ * keeps what it waits for open. So we keep a connection to ourselves among the library's sockets,
+ * and send a message that means nothing (SET_OWNER) over it. Later versions of the library wait
+ * with epoll, where that does neither good nor harm. */
 class EventThread {
   public:
-    /* `folder`: where a socket may be made for an instant. Needs a running EAL; for the DPDK
-     * control thread. Error: engine-error. */
-    static Expected<std::unique_ptr<EventThread>> start(const std::string &folder);
+    /* Makes that connection, by way of a socket that exists for an instant in a folder that only
+     * our user may enter, beside `path`; what an engine that was killed in that instant left there
+     * is removed. When it cannot be made, the log says so, and wake() does nothing. Needs a running
+     * EAL. All but wake() is for the DPDK control thread. */
+    explicit EventThread(const std::string &path);
     ~EventThread();
     EventThread(const EventThread &) = delete;
     EventThread &operator=(const EventThread &) = delete;
 
+    /* To be called after a socket was started or has ended. Does not block. */
     void wake() const;
 
   private:
-    EventThread() = default;
+    Expected<void> connect(const std::string &path);
 
     std::string library_path_;
     UniqueFd connection_;

@@ -154,6 +154,7 @@ void Port::unregister_driver() {
         return;
     }
     rte_vhost_driver_unregister(library_path_.c_str());
+    context_.event_thread.wake();  // which lets go of what was closed
     Registry::instance().remove(library_path_);
     library_path_.clear();
 }

@@ -276,8 +276,10 @@ Expected<std::unique_ptr<Port>> Port::attach(Workers &workers, const PortConfig 
     if (!tap) {
         return tl::make_unexpected(tap.error());
     }
-    return std::unique_ptr<Port>(new Port(
-        std::make_unique<PortState>(workers, config, std::move(front_end), std::move(*tap))));
+    PortConfig possible = config;
+    possible.max_queue_pairs = static_cast<uint16_t>(tap->max_queues());
+    return std::unique_ptr<Port>(new Port(std::make_unique<PortState>(
+        workers, std::move(possible), std::move(front_end), std::move(*tap))));
 }
 
 Port::Port(std::unique_ptr<PortState> state) : state_(std::move(state)) {}

@@ -70,8 +70,8 @@ struct PortConfig {
  * when it failed. */
 class Port {
   public:
-    /* Opens the first queue of the existing TAP netdev, which stays without carrier; never makes a
-     * netdev. Errors: bad-max-queues; netdev-missing; tap-failed. */
+    /* Looks at the existing TAP netdev, which stays without carrier; never makes a netdev. One that
+     * is not multi-queue makes max_queue_pairs() 1. Errors: bad-max-queues; netdev-missing; tap-failed. */
     static Expected<std::unique_ptr<Port>> attach(Workers &workers, const PortConfig &config);
     /* The same with another source of rings and memory than the vhost library. */
     static Expected<std::unique_ptr<Port>> attach(Workers &workers, const PortConfig &config,

@@ -40,23 +40,38 @@ tl::unexpected<Error> Tap::failed(const std::string &what) const {
 
 Expected<Tap> Tap::open(const std::string &netdev, unsigned max_queues) {
     Tap tap(netdev, max_queues);
-    auto fd = tap.attach();
-    if (!fd) {
-        return tl::make_unexpected(fd.error());
-    }
-    tap.queues_[0] = {.fd = std::move(*fd), .steered = true};
-    // Nobody reads it yet, and somebody else may be serving the netdev.
-    if (auto done = tap.set_steered(tap.queues_[0], false); !done) {
+    if (auto done = tap.open_first_queue(); !done) {
         return tl::make_unexpected(done.error());
     }
     return tap;
+}
+
+Expected<void> Tap::open_first_queue() {
+    int refusal = 0;
+    auto fd = attach(refusal);
+    if (refusal == EINVAL) {
+        multi_queue_ = false;
+        fd = attach(refusal);
+    }
+    if (!multi_queue_) {
+        queues_.resize(1);
+        // Opened by take(), then: one that is open gets frames that nobody reads yet.
+        return fd || refusal == EBUSY ? Expected<void>() : tl::make_unexpected(fd.error());
+    }
+    if (!fd) {
+        return tl::make_unexpected(fd.error());
+    }
+    queues_[0] = {.fd = std::move(*fd), .steered = true};
+    // Nobody reads it yet, and somebody else may be serving the netdev.
+    return set_steered(queues_[0], false);
 }
 
 Expected<void> Tap::take() {
     if (taken_) {
         return {};
     }
-    if (auto done = set_steered(queues_[0], true); !done) {
+    auto done = multi_queue_ ? set_steered(queues_[0], true) : open_queue(0);
+    if (!done) {
         return done;
     }
     int little_endian = 1;
@@ -87,7 +102,8 @@ Tap::~Tap() {
     }
 }
 
-Expected<UniqueFd> Tap::attach() const {
+Expected<UniqueFd> Tap::attach(int &refusal) const {
+    refusal = 0;
     ifreq request{};
     if (netdev_.empty() || netdev_.size() >= sizeof request.ifr_name) {
         return fail(schema::Reason::tap_failed, "\"" + netdev_ + "\" cannot be a netdev's name");
@@ -101,9 +117,11 @@ Expected<UniqueFd> Tap::attach() const {
         return failed(std::string("cannot open ") + tun_device);
     }
     std::memcpy(request.ifr_name, netdev_.data(), netdev_.size());
-    request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE | IFF_NO_CARRIER;
+    request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_NO_CARRIER |
+                                           (multi_queue_ ? IFF_MULTI_QUEUE : 0));
     if (ioctl_ptr(fd.get(), TUNSETIFF, &request) != 0) {
-        return failed("cannot be attached as a multi-queue TAP with IFF_VNET_HDR");
+        refusal = errno;
+        return failed("cannot be opened as a TAP with IFF_VNET_HDR");
     }
     ifreq found{};
     if (ioctl_ptr(fd.get(), TUNGETIFF, &found) != 0) {
@@ -118,7 +136,8 @@ Expected<UniqueFd> Tap::attach() const {
 
 Expected<void> Tap::open_queue(unsigned index) {
     if (!queues_[index].fd) {
-        auto fd = attach();
+        int refusal = 0;
+        auto fd = attach(refusal);
         if (!fd) {
             return tl::make_unexpected(fd.error());
         }

@@ -11,17 +11,21 @@
 
 namespace vdpa::engine::relay {
 
-/* An existing persistent multi-queue TAP netdev with IFF_VNET_HDR, and the queues of it that are
- * ours (Documentation/networking/tuntap.rst). Most functions take the kernel's rtnl lock. Needs no
+/* An existing persistent TAP netdev with IFF_VNET_HDR, and the queues of it that are ours. One with
+ * IFF_MULTI_QUEUE can have many; one without has one, which one process at a time can open (Documentation/networking/tuntap.rst). Most functions take the kernel's rtnl lock. Needs no
  * privilege where TUNSETOWNER named this process's user. Not thread-safe. */
 class Tap {
   public:
-    /* Opens queue 0 and leaves the netdev as it is, for another may be serving it. Errors:
-     * netdev-missing; tap-failed, when it is no such TAP or the kernel refuses. */
+    /* Looks that the netdev is there and can be opened, and leaves it as it is, for another may be
+     * serving it. Errors: netdev-missing; tap-failed, when it is no such TAP or the kernel refuses.
+     */
     static Expected<Tap> open(const std::string &netdev, unsigned max_queues);
     ~Tap();
     Tap(Tap &&) = default;
     Tap &operator=(Tap &&) = delete;
+
+    /* As asked for, or 1 if the netdev can have no more. */
+    unsigned max_queues() const { return static_cast<unsigned>(queues_.size()); }
 
     /* Opens queue `index`, which the kernel uses from now on, unless it is open. Error: tap-failed.
      */
@@ -52,12 +56,15 @@ class Tap {
     };
 
     Tap(std::string netdev, unsigned max_queues);
-    Expected<UniqueFd> attach() const;
+    Expected<void> open_first_queue();
+    /* `refusal`: the error number of TUNSETIFF, 0 if that was not the reason. */
+    Expected<UniqueFd> attach(int &refusal) const;
     Expected<void> set_steered(Queue &queue, bool in_use) const;
     tl::unexpected<Error> failed(const std::string &what) const;
 
     std::string netdev_;
     std::vector<Queue> queues_;
+    bool multi_queue_ = true;  // the netdev
     size_t header_size_ = 0;
     unsigned offloads_ = 0;
     bool carrier_ = false;

@@ -20,7 +20,7 @@ class NetdevService {
     virtual ~NetdevService() = default;
 
     /* See Taps::ensure(). */
-    virtual void ensure_tap(const std::string &name, std::optional<uid_t> owner,
+    virtual void ensure_tap(const std::string &name, const TapSpec &spec,
                             std::function<void(Expected<TapState>)> done) = 0;
     /* See Taps::remove(). */
     virtual void remove_tap(const std::string &name, std::function<void(Expected<void>)> done) = 0;

@@ -29,10 +29,10 @@ void NetdevWorker::add(std::deque<Job> &queue, const std::string &name,
     wake_.notify_one();
 }
 
-void NetdevWorker::ensure_tap(const std::string &name, std::optional<uid_t> owner,
+void NetdevWorker::ensure_tap(const std::string &name, const TapSpec &spec,
                               std::function<void(Expected<TapState>)> done) {
-    add(jobs_, name, [this, name, owner, done = std::move(done)](Taps &taps) {
-        auto result = taps.ensure(name, owner);
+    add(jobs_, name, [this, name, spec, done = std::move(done)](Taps &taps) {
+        auto result = taps.ensure(name, spec);
         boost::asio::post(control_, [done, result = std::move(result)] { done(result); });
     });
 }

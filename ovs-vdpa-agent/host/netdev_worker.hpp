@@ -23,7 +23,7 @@ class NetdevWorker : public NetdevService {
     /* Finishes the request at hand and drops the others. */
     ~NetdevWorker() override;
 
-    void ensure_tap(const std::string &name, std::optional<uid_t> owner,
+    void ensure_tap(const std::string &name, const TapSpec &spec,
                     std::function<void(Expected<TapState>)> done) override;
     void remove_tap(const std::string &name, std::function<void(Expected<void>)> done) override;
     void owned_taps(std::function<void(Expected<std::vector<std::string>>)> done) override;

@@ -40,9 +40,14 @@ void parse_link_info(nlattr *info, Link &link) {
         return;
     }
     nlattr *data[IFLA_TUN_MAX + 1] = {};
-    if (nla_parse_nested(data, IFLA_TUN_MAX, attributes[IFLA_INFO_DATA], nullptr) == 0 &&
-        data[IFLA_TUN_OWNER]) {
+    if (nla_parse_nested(data, IFLA_TUN_MAX, attributes[IFLA_INFO_DATA], nullptr) != 0) {
+        return;
+    }
+    if (data[IFLA_TUN_OWNER]) {
         link.tap_owner = nla_get_u32(data[IFLA_TUN_OWNER]);
+    }
+    if (data[IFLA_TUN_MULTI_QUEUE]) {
+        link.tap_multi_queue = nla_get_u8(data[IFLA_TUN_MULTI_QUEUE]) != 0;
     }
 }
 

@@ -27,6 +27,7 @@ struct Link {
     std::string kind;                // IFLA_INFO_KIND: "tun" for a TAP; empty for hardware
     std::optional<int> master;       // ifindex of what it is attached to
     std::optional<uid_t> tap_owner;  // IFLA_TUN_OWNER; absent: anyone with CAP_NET_ADMIN
+    bool tap_multi_queue = false;    // IFLA_TUN_MULTI_QUEUE
 
     bool operator==(const Link &) const = default;
 };

@@ -19,7 +19,7 @@ namespace {
 
 using schema::Reason;
 
-constexpr int tap_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
+constexpr int tap_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 constexpr unsigned wanted_flags = IFF_UP | IFF_NOARP;
 
 tl::unexpected<Error> tap_failed(const std::string &name, const char *what, int error) {
@@ -33,7 +33,7 @@ ifreq request_for(const std::string &name) {
 }
 
 /* A queue of the TAP of that name, which is made if there is none; `more` flags, IFF_*. */
-Expected<UniqueFd> open_queue(const std::string &name, int more = 0) {
+Expected<UniqueFd> open_queue(const std::string &name, int more) {
     UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
     if (!fd) {
         return tap_failed(name, "/dev/net/tun", errno);
@@ -44,6 +44,10 @@ Expected<UniqueFd> open_queue(const std::string &name, int more = 0) {
         return tap_failed(name, "TUNSETIFF", errno);
     }
     return fd;
+}
+
+int queues_flag(bool multi_queue) {
+    return multi_queue ? IFF_MULTI_QUEUE : 0;
 }
 
 tl::unexpected<Error> name_taken(const std::string &name) {
@@ -111,7 +115,7 @@ Expected<std::vector<std::string>> Taps::owned() {
     return names;
 }
 
-Expected<TapState> Taps::ensure(const std::string &name, std::optional<uid_t> owner) {
+Expected<TapState> Taps::ensure(const std::string &name, const TapSpec &spec) {
     if (auto loaded = record_.load_once(); !loaded) {
         return tl::make_unexpected(loaded.error());
     }
@@ -120,18 +124,18 @@ Expected<TapState> Taps::ensure(const std::string &name, std::optional<uid_t> ow
         return tl::make_unexpected(link.error());
     }
     if (!*link) {
-        return create(name, owner);
+        return create(name, spec);
     }
     const Link &found = **link;
     if (record_.tap(name) != found.ifindex || found.kind != "tun") {
         return name_taken(name);
     }
-    if (owner && found.tap_owner != *owner) {
-        const auto queue = open_queue(name);
+    if (spec.owner && found.tap_owner != *spec.owner) {
+        const auto queue = open_queue(name, queues_flag(found.tap_multi_queue));
         if (!queue) {
             return tl::make_unexpected(queue.error());
         }
-        if (::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*owner)) != 0) {
+        if (::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*spec.owner)) != 0) {
             return tap_failed(name, "TUNSETOWNER", errno);
         }
     }
@@ -141,13 +145,14 @@ Expected<TapState> Taps::ensure(const std::string &name, std::optional<uid_t> ow
             return tl::make_unexpected(up.error());
         }
     }
-    return TapState{found.ifindex, false};
+    return TapState{
+        .ifindex = found.ifindex, .created = false, .multi_queue = found.tap_multi_queue};
 }
 
-Expected<TapState> Taps::create(const std::string &name, std::optional<uid_t> owner) {
+Expected<TapState> Taps::create(const std::string &name, const TapSpec &spec) {
     const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     // Fails if somebody has made a TAP of that name since we looked.
-    const auto queue = open_queue(name, IFF_TUN_EXCL);
+    const auto queue = open_queue(name, IFF_TUN_EXCL | queues_flag(spec.multi_queue));
     if (!queue) {
         return tl::make_unexpected(queue.error());
     }
@@ -164,7 +169,8 @@ Expected<TapState> Taps::create(const std::string &name, std::optional<uid_t> ow
     if (::ioctl(queue->get(), TUNSETCARRIER, &no_carrier) != 0) {
         return tap_failed(name, "TUNSETCARRIER", errno);
     }
-    if (owner && ::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*owner)) != 0) {
+    if (spec.owner &&
+        ::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*spec.owner)) != 0) {
         return tap_failed(name, "TUNSETOWNER", errno);
     }
     auto done = disable_ipv6(name).and_then([&] { return bring_up(socket.get(), name); });
@@ -174,7 +180,7 @@ Expected<TapState> Taps::create(const std::string &name, std::optional<uid_t> ow
     if (::ioctl(queue->get(), TUNSETPERSIST, 1UL) != 0) {
         return tap_failed(name, "TUNSETPERSIST", errno);
     }
-    return TapState{*ifindex, true};
+    return TapState{.ifindex = *ifindex, .created = true, .multi_queue = spec.multi_queue};
 }
 
 Expected<void> Taps::remove(const std::string &name) {

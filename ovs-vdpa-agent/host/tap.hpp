@@ -13,9 +13,18 @@
 
 namespace vdpa::agent::host {
 
+/* What a TAP is to be. */
+struct TapSpec {
+    std::optional<uid_t> owner = {};  // who may open it without CAP_NET_ADMIN; none: as it is
+    /* Whether it can have more than one queue pair. If so, the kernel gives it 256 transmit queues
+     * with a queueing discipline each, which take 6 MB of memory and some 10 ms to set up. */
+    bool multi_queue = false;
+};
+
 struct TapState {
     int ifindex = 0;
     bool created = false;  // just now; otherwise it was there
+    bool multi_queue = false;
 };
 
 /* Whether a TAP's flags are as Taps::ensure() leaves them. Another program that sets a flag of its
@@ -23,7 +32,7 @@ struct TapState {
  */
 bool is_set_up(const Link &link);
 
-/* The netdevs of emulated VFs: persistent multi-queue TAPs with a virtio-net header
+/* The netdevs of emulated VFs: persistent TAPs with a virtio-net header
  * (Documentation/networking/tuntap.rst), made here and opened by an engine.
  *
  * Every call blocks for as long as the kernel's rtnl lock takes, and a removal for some 20 ms more.
@@ -34,10 +43,11 @@ class Taps {
     static Expected<Taps> open(OwnedFile record);
 
     /* Makes the TAP be there: up, without ARP and IPv6 (the host's stack must not answer on it),
-     * without carrier if it is new, and open to `owner` where one is given. Adopts what an earlier
-     * agent made. A crash at any point leaves either nothing or what the record names.
+     * without carrier if it is new, and open to the owner where one is given. Adopts what an earlier
+     * agent made, also where it has one queue and is to have many or the other way round: that needs
+     * another netdev. A crash at any point leaves either nothing or what the record names.
      * Errors: name-taken, when a netdev of that name is not ours; tap-failed; record-failed. */
-    Expected<TapState> ensure(const std::string &name, std::optional<uid_t> owner);
+    Expected<TapState> ensure(const std::string &name, const TapSpec &spec);
 
     /* Deletes the TAP if it is ours. That it is gone already is no error. */
     Expected<void> remove(const std::string &name);
@@ -48,7 +58,7 @@ class Taps {
 
   private:
     Taps(Rtnl rtnl, OwnedFile record) : rtnl_(std::move(rtnl)), record_(std::move(record)) {}
-    Expected<TapState> create(const std::string &name, std::optional<uid_t> owner);
+    Expected<TapState> create(const std::string &name, const TapSpec &spec);
 
     Rtnl rtnl_;
     OwnedFile record_;

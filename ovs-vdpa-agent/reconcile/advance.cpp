@@ -178,17 +178,24 @@ std::string Reconciler::winner_of(const std::string &path) const {
 }
 
 std::optional<Reconciler::Verdict> Reconciler::check_netdev(Port &port) {
-    const auto owner = port.engine && engines_[*port.engine].ready
-                           ? std::optional<uid_t>(engines_[*port.engine].info.uid)
-                           : port.netdev_owner;
-    if (port.netdev == Port::Netdev::present && owner == port.netdev_owner) {
-        return std::nullopt;
+    const bool engine_ready = port.engine && engines_[*port.engine].ready;
+    const host::TapSpec spec{.owner = engine_ready
+                                          ? std::optional<uid_t>(engines_[*port.engine].info.uid)
+                                          : port.netdev_spec.owner,
+                             .multi_queue = port.wanted->max_queues > 1};
+    if (port.netdev == Port::Netdev::present && spec.owner == port.netdev_spec.owner) {
+        // Another netdev has to wait until no front-end needs this one.
+        if (spec.multi_queue == port.multi_queue || !engine_ready || port.has_front_end()) {
+            return std::nullopt;
+        }
+        release_netdev(port);
+        return Verdict{State::provisioning, port.release_error};
     }
     if (port.netdev != Port::Netdev::asked && port.netdev != Port::Netdev::removing) {
         if (port.netdev_error && !port.retrying) {
             retry_later(port, *port.netdev_error);
         } else {
-            port.netdev_owner = owner;
+            port.netdev_spec = spec;
             ask_for_netdev(port);
         }
     }
@@ -200,7 +207,7 @@ std::optional<Reconciler::Verdict> Reconciler::check_netdev(Port &port) {
 void Reconciler::ask_for_netdev(Port &port) {
     port.netdev = Port::Netdev::asked;
     port.heard.reset();
-    env_.netdevs.ensure_tap(port.name, port.netdev_owner,
+    env_.netdevs.ensure_tap(port.name, port.netdev_spec,
                             [this, name = port.name](const Expected<host::TapState> &result) {
                                 Port &answered =
                                     *ports_.at(name);  // is not forgotten while it is asked for
@@ -221,6 +228,7 @@ void Reconciler::take_netdev(Port &port, const Expected<host::TapState> &result)
     }
     port.netdev_error.reset();
     port.ifindex = result->ifindex;
+    port.multi_queue = result->multi_queue;
     port.reattach = port.reattach || result->created;
     // What was heard may be older than the answer, or newer: that is found out by asking again.
     const bool is_sure = !heard || *heard == result->ifindex;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "ovs-vdpa-agent/config/port_config.hpp"
+#include "ovs-vdpa-agent/host/tap.hpp"
 #include "ovs-vdpa-agent/ovs/rows.hpp"
 #include "ovs-vdpa-agent/reconcile/backoff.hpp"
 #include "ovs-vdpa-agent/report/view.hpp"
@@ -52,7 +53,8 @@ struct Port {
     int ifindex = 0;
     /* What was last heard of the name, as an index or as none, while the netdev is asked for. */
     std::optional<std::optional<int>> heard;
-    std::optional<uid_t> netdev_owner;
+    host::TapSpec netdev_spec;  // as it was asked for last
+    bool multi_queue = false;   // of the netdev that is present
     std::optional<Error> netdev_error;
 
     /* The engine. */
@@ -107,6 +109,13 @@ struct Port {
         using schema::PortState;
         return status && status->served && status->state != PortState::failed &&
                status->state != PortState::removed;
+    }
+
+    /* Whether a front-end is connected, as far as is known. */
+    bool has_front_end() const {
+        using schema::PortState;
+        return status &&
+               (status->state == PortState::connected || status->state == PortState::running);
     }
 
     /* Whether the engine has accepted what is wanted. */

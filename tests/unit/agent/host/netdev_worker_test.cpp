@@ -67,7 +67,7 @@ class NetdevWorkerTest : public NamespaceTest {
 };
 
 TEST_F(NetdevWorkerTest, answers_each_request_once_on_the_control_thread) {
-    worker->ensure_tap("w1", std::nullopt, note("made"));
+    worker->ensure_tap("w1", {}, note("made"));
     worker->owned_taps(note("listed"));
     wait_for(2);
     worker->remove_tap("w1", note("deleted"));
@@ -77,11 +77,11 @@ TEST_F(NetdevWorkerTest, answers_each_request_once_on_the_control_thread) {
 
 TEST_F(NetdevWorkerTest, carries_requests_about_one_name_out_in_their_order) {
     hold();
-    worker->ensure_tap("w1", std::nullopt, note("1"));
+    worker->ensure_tap("w1", {}, note("1"));
     worker->remove_tap("w1", note("2"));
-    worker->ensure_tap("w1", std::nullopt, note("3"));
+    worker->ensure_tap("w1", {}, note("3"));
     worker->remove_tap("w1", note("4"));
-    worker->ensure_tap("w1", std::nullopt, note("5"));
+    worker->ensure_tap("w1", {}, note("5"));
     let_go();
     wait_for(5);
     EXPECT_THAT(answers, ElementsAre("1", "2", "3", "4", "5"));
@@ -90,10 +90,10 @@ TEST_F(NetdevWorkerTest, carries_requests_about_one_name_out_in_their_order) {
 
 TEST_F(NetdevWorkerTest, makes_what_is_wanted_before_it_deletes_what_is_not) {
     hold();
-    worker->ensure_tap("w1", std::nullopt, note("w1 made"));
+    worker->ensure_tap("w1", {}, note("w1 made"));
     worker->remove_tap("w1", note("w1 deleted"));
-    worker->ensure_tap("w2", std::nullopt, note("w2 made"));
-    worker->ensure_tap("w3", std::nullopt, note("w3 made"));
+    worker->ensure_tap("w2", {}, note("w2 made"));
+    worker->ensure_tap("w3", {}, note("w3 made"));
     let_go();
     wait_for(4);
     EXPECT_THAT(answers, ElementsAre("w1 made", "w2 made", "w3 made", "w1 deleted"));
@@ -101,7 +101,7 @@ TEST_F(NetdevWorkerTest, makes_what_is_wanted_before_it_deletes_what_is_not) {
 
 TEST_F(NetdevWorkerTest, may_end_while_there_is_something_to_do) {
     for (int i = 0; i < 50; i++) {
-        worker->ensure_tap("w" + std::to_string(i), std::nullopt, note("made"));
+        worker->ensure_tap("w" + std::to_string(i), {}, note("made"));
     }
     worker.reset();
     control.poll();

@@ -50,7 +50,7 @@ TEST_F(TapCrashTest, before_any_system_call_of_making_a_netdev_leaves_none_that_
     bool through = false;
     int calls = 0;
     while (!through && ++calls < most_calls) {
-        through = kill_before_call(calls, [this] { (void)open_taps().ensure("vm1", uid_t{1}); });
+        through = kill_before_call(calls, [this] { (void)open_taps().ensure("vm1", {.owner = 1}); });
         const auto link = find("vm1");
         OwnedFile record(folder.path("owned.json"));
         ASSERT_TRUE(record.load()) << calls;
@@ -59,7 +59,7 @@ TEST_F(TapCrashTest, before_any_system_call_of_making_a_netdev_leaves_none_that_
         }
         // The agent that comes next gets on with it, whatever it finds.
         Taps next = open_taps();
-        ASSERT_TRUE(next.ensure("vm1", uid_t{1})) << calls;
+        ASSERT_TRUE(next.ensure("vm1", {.owner = 1})) << calls;
         ASSERT_TRUE(next.remove("vm1")) << calls;
         ASSERT_FALSE(find("vm1")) << calls;
     }
@@ -71,7 +71,7 @@ TEST_F(TapCrashTest, before_any_system_call_of_deleting_a_netdev_leaves_it_recor
     bool through = false;
     int calls = 0;
     while (!through && ++calls < most_calls) {
-        ASSERT_TRUE(open_taps().ensure("vm1", std::nullopt)) << calls;
+        ASSERT_TRUE(open_taps().ensure("vm1", {})) << calls;
         through = kill_before_call(calls, [this] { (void)open_taps().remove("vm1"); });
         const auto link = find("vm1");
         OwnedFile record(folder.path("owned.json"));

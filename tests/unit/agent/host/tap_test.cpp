@@ -41,7 +41,7 @@ class TapTest : public NamespaceTest {
 
 TEST_F(TapTest, is_made_as_an_emulated_vf_has_to_be) {
     Taps taps = open_taps();
-    const auto made = taps.ensure("vm1", uid_t{1234});
+    const auto made = taps.ensure("vm1", {.owner = 1234});
     ASSERT_TRUE(made) << made.error().detail;
     EXPECT_TRUE(made->created);
     const auto link = find("vm1");
@@ -58,7 +58,7 @@ TEST_F(TapTest, is_made_as_an_emulated_vf_has_to_be) {
 
 TEST_F(TapTest, has_queues_with_a_virtio_net_header) {
     Taps taps = open_taps();
-    ASSERT_TRUE(taps.ensure("vm1", std::nullopt));
+    ASSERT_TRUE(taps.ensure("vm1", {.multi_queue = true}));
     const UniqueFd queue = make_foreign("vm1", true);  // a queue of the same
     ifreq request{};
     ASSERT_EQ(::ioctl(queue.get(), TUNGETIFF, &request), 0);
@@ -69,16 +69,16 @@ TEST_F(TapTest, has_queues_with_a_virtio_net_header) {
 
 TEST_F(TapTest, is_recorded_with_its_index) {
     Taps taps = open_taps();
-    const auto made = taps.ensure("vm1", std::nullopt);
+    const auto made = taps.ensure("vm1", {});
     ASSERT_TRUE(made);
     EXPECT_EQ(recorded("vm1"), made->ifindex);
     EXPECT_THAT(*taps.owned(), ElementsAre("vm1"));
 }
 
 TEST_F(TapTest, that_is_there_is_adopted_by_an_agent_that_comes_back) {
-    const auto made = open_taps().ensure("vm1", std::nullopt);
+    const auto made = open_taps().ensure("vm1", {});
     ASSERT_TRUE(made);
-    const auto again = open_taps().ensure("vm1", std::nullopt);
+    const auto again = open_taps().ensure("vm1", {});
     ASSERT_TRUE(again);
     EXPECT_EQ(again->ifindex, made->ifindex);
     EXPECT_FALSE(again->created);
@@ -86,10 +86,10 @@ TEST_F(TapTest, that_is_there_is_adopted_by_an_agent_that_comes_back) {
 
 TEST_F(TapTest, that_was_deleted_by_hand_is_made_anew) {
     Taps taps = open_taps();
-    const auto made = taps.ensure("vm1", std::nullopt);
+    const auto made = taps.ensure("vm1", {});
     ASSERT_TRUE(made);
     remove_by_hand("vm1");
-    const auto again = taps.ensure("vm1", std::nullopt);
+    const auto again = taps.ensure("vm1", {});
     ASSERT_TRUE(again);
     EXPECT_TRUE(again->created);
     EXPECT_EQ(recorded("vm1"), again->ifindex);
@@ -97,29 +97,45 @@ TEST_F(TapTest, that_was_deleted_by_hand_is_made_anew) {
 
 TEST_F(TapTest, that_is_down_is_set_up) {
     Taps taps = open_taps();
-    ASSERT_TRUE(taps.ensure("vm1", std::nullopt));
+    ASSERT_TRUE(taps.ensure("vm1", {}));
     set_up("vm1", false);
-    ASSERT_TRUE(taps.ensure("vm1", std::nullopt));
+    ASSERT_TRUE(taps.ensure("vm1", {}));
     EXPECT_NE(find("vm1")->flags & IFF_UP, 0U);
 }
 
 TEST_F(TapTest, is_given_to_another_owner_on_request) {
     Taps taps = open_taps();
-    ASSERT_TRUE(taps.ensure("vm1", std::nullopt));
+    ASSERT_TRUE(taps.ensure("vm1", {}));
     EXPECT_EQ(find("vm1")->tap_owner, std::nullopt);
-    ASSERT_TRUE(taps.ensure("vm1", uid_t{1}));
+    ASSERT_TRUE(taps.ensure("vm1", {.owner = 1}));
     EXPECT_EQ(find("vm1")->tap_owner, 1U);
-    ASSERT_TRUE(taps.ensure("vm1", uid_t{2}));
+    ASSERT_TRUE(taps.ensure("vm1", {.owner = 2}));
     EXPECT_EQ(find("vm1")->tap_owner, 2U);
-    ASSERT_TRUE(taps.ensure("vm1", std::nullopt));
+    ASSERT_TRUE(taps.ensure("vm1", {}));
     EXPECT_EQ(find("vm1")->tap_owner, 2U);
+}
+
+TEST_F(TapTest, has_as_many_queues_as_it_was_made_for_and_keeps_them) {
+    Taps taps = open_taps();
+    for (const bool multi_queue : {false, true}) {
+        const std::string name = multi_queue ? "vm2" : "vm1";
+        const auto made = taps.ensure(name, {.multi_queue = multi_queue});
+        ASSERT_TRUE(made);
+        EXPECT_EQ(made->multi_queue, multi_queue);
+        EXPECT_EQ(find(name)->tap_multi_queue, multi_queue);
+        const auto adopted = taps.ensure(name, {.owner = 1, .multi_queue = !multi_queue});
+        ASSERT_TRUE(adopted) << adopted.error().detail;
+        EXPECT_EQ(adopted->multi_queue, multi_queue);
+        EXPECT_EQ(adopted->ifindex, made->ifindex);
+        EXPECT_EQ(find(name)->tap_owner, 1U);
+    }
 }
 
 TEST_F(TapTest, of_another_maker_is_left_alone) {
     make_foreign("vm1", true);
     const auto before = find("vm1");
     Taps taps = open_taps();
-    const auto made = taps.ensure("vm1", uid_t{1});
+    const auto made = taps.ensure("vm1", {.owner = 1});
     ASSERT_FALSE(made);
     EXPECT_EQ(made.error().reason, Reason::name_taken);
     ASSERT_TRUE(taps.remove("vm1"));
@@ -130,26 +146,26 @@ TEST_F(TapTest, of_another_maker_is_left_alone) {
 TEST_F(TapTest, of_another_maker_that_is_not_persistent_is_left_alone) {
     const UniqueFd queue = make_foreign("vm1", false);
     Taps taps = open_taps();
-    ASSERT_FALSE(taps.ensure("vm1", std::nullopt));
+    ASSERT_FALSE(taps.ensure("vm1", {}));
     ASSERT_TRUE(taps.remove("vm1"));
     EXPECT_TRUE(find("vm1"));
 }
 
 TEST_F(TapTest, is_not_made_in_place_of_another_kind_of_netdev) {
     Taps taps = open_taps();
-    const auto made = taps.ensure("lo", std::nullopt);
+    const auto made = taps.ensure("lo", {});
     ASSERT_FALSE(made);
     EXPECT_EQ(made.error().reason, Reason::name_taken);
     record("lo", find("lo")->ifindex);
-    EXPECT_FALSE(open_taps().ensure("lo", std::nullopt)) << "whatever the record says";
+    EXPECT_FALSE(open_taps().ensure("lo", {})) << "whatever the record says";
 }
 
 TEST_F(TapTest, that_took_the_name_of_ours_is_left_alone) {
     Taps taps = open_taps();
-    ASSERT_TRUE(taps.ensure("vm1", std::nullopt));
+    ASSERT_TRUE(taps.ensure("vm1", {}));
     remove_by_hand("vm1");
     make_foreign("vm1", true);
-    const auto made = taps.ensure("vm1", std::nullopt);
+    const auto made = taps.ensure("vm1", {});
     ASSERT_FALSE(made);
     EXPECT_EQ(made.error().reason, Reason::name_taken);
     ASSERT_TRUE(taps.remove("vm1"));
@@ -159,8 +175,8 @@ TEST_F(TapTest, that_took_the_name_of_ours_is_left_alone) {
 
 TEST_F(TapTest, is_deleted_with_its_record) {
     Taps taps = open_taps();
-    ASSERT_TRUE(taps.ensure("vm1", std::nullopt));
-    ASSERT_TRUE(taps.ensure("vm2", std::nullopt));
+    ASSERT_TRUE(taps.ensure("vm1", {}));
+    ASSERT_TRUE(taps.ensure("vm2", {}));
     ASSERT_TRUE(taps.remove("vm1"));
     EXPECT_FALSE(find("vm1"));
     EXPECT_TRUE(find("vm2"));
@@ -169,7 +185,7 @@ TEST_F(TapTest, is_deleted_with_its_record) {
 
 TEST_F(TapTest, that_is_gone_may_be_deleted) {
     Taps taps = open_taps();
-    ASSERT_TRUE(taps.ensure("vm1", std::nullopt));
+    ASSERT_TRUE(taps.ensure("vm1", {}));
     remove_by_hand("vm1");
     ASSERT_TRUE(taps.remove("vm1"));
     EXPECT_THAT(*taps.owned(), IsEmpty());
@@ -180,39 +196,39 @@ TEST_F(TapTest, whose_record_cannot_be_written_is_not_made) {
     Taps taps = open_taps();
     // Root may write any file, but not over a folder.
     std::filesystem::create_directory(folder.path("owned.json.new"));
-    const auto made = taps.ensure("vm1", std::nullopt);
+    const auto made = taps.ensure("vm1", {});
     ASSERT_FALSE(made);
     EXPECT_EQ(made.error().reason, Reason::record_failed);
     EXPECT_FALSE(find("vm1"));
     std::filesystem::remove(folder.path("owned.json.new"));
-    EXPECT_TRUE(taps.ensure("vm1", std::nullopt));
+    EXPECT_TRUE(taps.ensure("vm1", {}));
 }
 
 TEST_F(TapTest, nothing_is_done_with_a_record_that_cannot_be_read) {
     std::ofstream(folder.path("owned.json")) << "garbage";
     Taps taps = open_taps();
-    EXPECT_EQ(taps.ensure("vm1", std::nullopt).error().reason, Reason::record_failed);
+    EXPECT_EQ(taps.ensure("vm1", {}).error().reason, Reason::record_failed);
     EXPECT_EQ(taps.remove("vm1").error().reason, Reason::record_failed);
     EXPECT_EQ(taps.owned().error().reason, Reason::record_failed);
     EXPECT_FALSE(find("vm1"));
     std::filesystem::remove(folder.path("owned.json"));
-    EXPECT_TRUE(taps.ensure("vm1", std::nullopt)) << "repaired";
+    EXPECT_TRUE(taps.ensure("vm1", {})) << "repaired";
 }
 
 TEST_F(TapTest, that_another_agent_recorded_is_ours_once_the_record_is_read_anew) {
     Taps standby = open_taps();
     ASSERT_TRUE(standby.owned());
-    const auto made = open_taps().ensure("vm1", std::nullopt);
+    const auto made = open_taps().ensure("vm1", {});
     ASSERT_TRUE(made);
-    ASSERT_FALSE(standby.ensure("vm1", std::nullopt));
+    ASSERT_FALSE(standby.ensure("vm1", {}));
     EXPECT_THAT(*standby.owned(), ElementsAre("vm1"));
-    EXPECT_TRUE(standby.ensure("vm1", std::nullopt));
+    EXPECT_TRUE(standby.ensure("vm1", {}));
 }
 
 TEST_F(TapTest, with_a_name_of_fifteen_bytes_is_made_and_deleted) {
     const std::string longest(IFNAMSIZ - 1, 'n');
     Taps taps = open_taps();
-    ASSERT_TRUE(taps.ensure(longest, std::nullopt));
+    ASSERT_TRUE(taps.ensure(longest, {}));
     EXPECT_TRUE(find(longest));
     ASSERT_TRUE(taps.remove(longest));
     EXPECT_FALSE(find(longest));

@@ -172,9 +172,15 @@ void FakeEngine::carry_out(const std::string &name, uint64_t generation) {
         const auto mode = found->second.accepted.socket.mode;
         status.reason.reset();
         status.detail.reset();
+        // A front-end stays where the socket does.
+        const bool stays =
+            (status.state == PortState::connected || status.state == PortState::running) &&
+            status.served && status.served->socket == status.spec.socket;
         status.served = status.spec;
-        status.state =
-            mode == schema::SocketMode::server ? PortState::listening : PortState::connecting;
+        if (!stays) {
+            status.state =
+                mode == schema::SocketMode::server ? PortState::listening : PortState::connecting;
+        }
     }
     tell(status);
 }

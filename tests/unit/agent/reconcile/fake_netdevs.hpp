@@ -24,6 +24,7 @@ class FakeNetdevs : public host::NetdevService {
     struct Netdev {
         int ifindex = 0;
         std::optional<uid_t> owner;
+        bool multi_queue = false;
     };
 
     explicit FakeNetdevs(boost::asio::io_context &io) : io_(io) {}
@@ -35,11 +36,11 @@ class FakeNetdevs : public host::NetdevService {
         held_.clear();
     }
 
-    void ensure_tap(const std::string &name, std::optional<uid_t> owner,
+    void ensure_tap(const std::string &name, const host::TapSpec &spec,
                     std::function<void(Expected<host::TapState>)> done) override {
         calls.push_back("ensure " + name);
-        act([this, name, owner, done] {
-            auto result = ensure(name, owner);
+        act([this, name, spec, done] {
+            auto result = ensure(name, spec);
             answer([done, result] { done(result); });
         });
     }
@@ -66,7 +67,7 @@ class FakeNetdevs : public host::NetdevService {
 
     /* What others do to the host. */
     void add_foreign(const std::string &name) {
-        devices[name] = {next_ifindex_++, {}};
+        devices[name] = {.ifindex = next_ifindex_++, .owner = {}, .multi_queue = false};
         tell(name);
     }
     void remove_by_hand(const std::string &name) {
@@ -107,7 +108,7 @@ class FakeNetdevs : public host::NetdevService {
     std::vector<std::string> calls;
 
   private:
-    Expected<host::TapState> ensure(const std::string &name, std::optional<uid_t> owner) {
+    Expected<host::TapState> ensure(const std::string &name, const host::TapSpec &spec) {
         const auto found = devices.find(name);
         if (found != devices.end() &&
             (!record.contains(name) || record[name] != found->second.ifindex)) {
@@ -122,11 +123,12 @@ class FakeNetdevs : public host::NetdevService {
         Netdev &device = devices[name];
         if (created) {
             device.ifindex = next_ifindex_++;
+            device.multi_queue = spec.multi_queue;
             record[name] = device.ifindex;
             tell(name);
         }
-        device.owner = owner ? owner : device.owner;
-        return host::TapState{device.ifindex, created};
+        device.owner = spec.owner ? spec.owner : device.owner;
+        return host::TapState{device.ifindex, created, device.multi_queue};
     }
     Expected<void> remove(const std::string &name) {
         if (const auto error = remove_error ? remove_error(name) : std::nullopt) {

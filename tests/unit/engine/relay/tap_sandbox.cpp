@@ -61,23 +61,25 @@ void TapSandbox::SetUp() {
 }
 
 void TapSandbox::TearDown() {
-    for (const std::string &name : taps_) {
+    for (const auto &[name, flags] : taps_) {
         const UniqueFd fd(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
         ifreq request = named(name);
-        request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
+        request.ifr_flags = flags;
         if (ioctl(fd.get(), TUNSETIFF, &request) == 0) {
             ioctl(fd.get(), TUNSETPERSIST, 0);
         }
     }
 }
 
-void TapSandbox::make_tap(const std::string &name) {
+void TapSandbox::make_tap(const std::string &name, bool multi_queue) {
     const UniqueFd fd(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
     ifreq request = named(name);
-    request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
+    const short flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR |
+                                           (multi_queue ? IFF_MULTI_QUEUE : 0));
+    request.ifr_flags = flags;
     ASSERT_EQ(ioctl(fd.get(), TUNSETIFF, &request), 0) << std::strerror(errno);
     ASSERT_EQ(ioctl(fd.get(), TUNSETPERSIST, 1), 0);
-    taps_.push_back(name);
+    taps_[name] = flags;
     request = named(name);
     request.ifr_flags = IFF_UP | IFF_NOARP;
     ASSERT_EQ(ioctl(any_socket().get(), SIOCSIFFLAGS, &request), 0);

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,7 @@ class TapSandbox : public testing::Test {
     void TearDown() override;
 
     /* A persistent multi-queue TAP that is up, as an emulated VF is. */
-    void make_tap(const std::string &name);
+    void make_tap(const std::string &name, bool multi_queue = true);
     bool exists(const std::string &name) const;
     bool carrier(const std::string &name) const;
     /* Queues that the kernel uses. */
@@ -29,7 +30,7 @@ class TapSandbox : public testing::Test {
     bool tso(const std::string &name) const;
 
   private:
-    std::vector<std::string> taps_;
+    std::map<std::string, short> taps_;  // and their flags
 };
 
 /* The host's end of a netdev: what a bridge would send to it and receive from it. */

@@ -12,30 +12,39 @@
 namespace vdpa::engine::relay {
 namespace {
 
-class TapTest : public test::TapSandbox {};
+class TapTest : public test::TapSandbox, public testing::WithParamInterface<bool> {
+  protected:
+    void make() { make_tap("vm1", GetParam()); }
+};
 
-TEST_F(TapTest, ANetdevThatIsNotThereIsMissingAndNotMade) {
+INSTANTIATE_TEST_SUITE_P(Kinds, TapTest, testing::Bool(), [](const auto &kind) {
+    return kind.param ? "MultiQueue" : "SingleQueue";
+});
+
+using MultiQueueTapTest = test::TapSandbox;
+
+TEST_P(TapTest, ANetdevThatIsNotThereIsMissingAndNotMade) {
     const auto tap = Tap::open("vm1", 1);
     ASSERT_FALSE(tap);
     EXPECT_EQ(tap.error().reason, schema::Reason::netdev_missing);
     EXPECT_FALSE(exists("vm1"));
 }
 
-TEST_F(TapTest, ANetdevThatIsNoTapFails) {
+TEST_P(TapTest, ANetdevThatIsNoTapFails) {
     const auto tap = Tap::open("lo", 1);
     ASSERT_FALSE(tap);
     EXPECT_EQ(tap.error().reason, schema::Reason::tap_failed);
     EXPECT_NE(tap.error().detail.find("lo"), std::string::npos);
 }
 
-TEST_F(TapTest, ANameThatNoNetdevHasFails) {
+TEST_P(TapTest, ANameThatNoNetdevHasFails) {
     const auto tap = Tap::open("a-name-of-sixteen", 1);
     ASSERT_FALSE(tap);
     EXPECT_EQ(tap.error().reason, schema::Reason::tap_failed);
 }
 
-TEST_F(TapTest, OpeningLeavesANetdevThatIsServedAlone) {
-    make_tap("vm1");
+TEST_P(TapTest, OpeningLeavesANetdevThatIsServedAlone) {
+    make();
     auto server = Tap::open("vm1", 1);
     ASSERT_TRUE(server);
     ASSERT_TRUE(server->configure(12, TUN_F_CSUM | TUN_F_TSO4));
@@ -50,8 +59,8 @@ TEST_F(TapTest, OpeningLeavesANetdevThatIsServedAlone) {
     EXPECT_TRUE(carrier("vm1"));
 }
 
-TEST_F(TapTest, TakingGivesOneQueueWithoutCarrierAndOffloads) {
-    make_tap("vm1");
+TEST_P(TapTest, TakingGivesOneQueueWithoutCarrierAndOffloads) {
+    make();
     auto tap = Tap::open("vm1", 4);
     ASSERT_TRUE(tap) << tap.error().detail;
     ASSERT_TRUE(tap->take());
@@ -60,8 +69,8 @@ TEST_F(TapTest, TakingGivesOneQueueWithoutCarrierAndOffloads) {
     EXPECT_FALSE(tso("vm1"));
 }
 
-TEST_F(TapTest, TheNetdevStaysWhenItIsClosed) {
-    make_tap("vm1");
+TEST_P(TapTest, TheNetdevStaysWhenItIsClosed) {
+    make();
     {
         auto tap = Tap::open("vm1", 1);
         ASSERT_TRUE(tap);
@@ -72,8 +81,8 @@ TEST_F(TapTest, TheNetdevStaysWhenItIsClosed) {
     EXPECT_FALSE(carrier("vm1"));
 }
 
-TEST_F(TapTest, OffloadsAreSwitchedOnAndOff) {
-    make_tap("vm1");
+TEST_P(TapTest, OffloadsAreSwitchedOnAndOff) {
+    make();
     auto tap = Tap::open("vm1", 1);
     ASSERT_TRUE(tap);
     ASSERT_TRUE(tap->configure(12, TUN_F_CSUM | TUN_F_TSO4));
@@ -82,7 +91,32 @@ TEST_F(TapTest, OffloadsAreSwitchedOnAndOff) {
     EXPECT_FALSE(tso("vm1"));
 }
 
-TEST_F(TapTest, QueuesAreUsedAsTheyAreAskedFor) {
+TEST_P(TapTest, HasAsManyQueuesAsTheNetdevCanHave) {
+    make();
+    const auto tap = Tap::open("vm1", 3);
+    ASSERT_TRUE(tap);
+    EXPECT_EQ(tap->max_queues(), GetParam() ? 3U : 1U);
+}
+
+TEST_P(TapTest, IsTakenAfterWhoeverServedItHasLetGo) {
+    make();
+    auto before = Tap::open("vm1", 1);
+    ASSERT_TRUE(before);
+    ASSERT_TRUE(before->take());
+    auto next = Tap::open("vm1", 1);
+    ASSERT_TRUE(next);
+    if (!GetParam()) {
+        const auto early = next->take();
+        ASSERT_FALSE(early);
+        EXPECT_EQ(early.error().reason, schema::Reason::tap_failed);
+    }
+    before = tl::make_unexpected(Error{schema::Reason::tap_failed, "let go"});
+    ASSERT_TRUE(next->take());
+    ASSERT_TRUE(next->set_carrier(true));
+    EXPECT_TRUE(carrier("vm1"));
+}
+
+TEST_F(MultiQueueTapTest, QueuesAreUsedAsTheyAreAskedFor) {
     make_tap("vm1");
     auto tap = Tap::open("vm1", 3);
     ASSERT_TRUE(tap);
@@ -100,8 +134,8 @@ TEST_F(TapTest, QueuesAreUsedAsTheyAreAskedFor) {
     EXPECT_GE(tap->queue_fd(0), 0);
 }
 
-TEST_F(TapTest, DrainLeavesNothingToRead) {
-    make_tap("vm1");
+TEST_P(TapTest, DrainLeavesNothingToRead) {
+    make();
     auto tap = Tap::open("vm1", 1);
     ASSERT_TRUE(tap);
     ASSERT_TRUE(tap->set_carrier(true));

@@ -74,3 +74,10 @@ class Ovsdb:
                               "where": [["name", "==", name]]})[0]["rows"]
         value = rows[0]["ofport"] if rows else ["set", []]
         return value if isinstance(value, int) else 0
+
+    def ofports(self) -> dict[str, int]:
+        """Of all Interfaces; 0 for those that have none."""
+        rows = self.transact({"op": "select", "table": "Interface", "columns": ["name", "ofport"],
+                              "where": []})[0]["rows"]
+        return {row["name"]: row["ofport"] if isinstance(row["ofport"], int) else 0
+                for row in rows}

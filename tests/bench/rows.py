@@ -41,13 +41,13 @@ def measure(rows: int) -> tuple[float, float]:
         database = Ovsdb(box.rundir / "db.sock")
         ours = Ours()
         ours.box = box
-        add_many(ours, database, [f"p{i}" for i in range(100)])
+        add_many(ours, database, [f"p{i}" for i in range(100)], switch=False)
         for start in range(0, rows - 100, BATCH):
             database.add_ports("br0", {f"f{i}": foreign(i)
                                        for i in range(start, min(start + BATCH, rows - 100))})
         box.agent.stop()  # as after a reboot: everything is there when it starts
         box.start_agent()
-        until(lambda: len(box.show()["ports"]) == 100, 60, 0.1)  # type: ignore[index]
+        until(lambda: len(box.shown()) == 100, 60, 0.1)
         time.sleep(2)
         memory = rss_mib(box.agent.pid)
         before = run_nanoseconds(box.agent.pid)

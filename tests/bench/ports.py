@@ -10,6 +10,7 @@ from measure import cpu_seconds, row, title, until
 
 from arrival import Arrival, arrive
 from harness.daemons import Daemon
+from harness.namespaces import netdevs
 from harness.ovs import CommandFailed
 from harness.sandbox import Sandbox
 from ovsdb import Ovsdb
@@ -101,6 +102,8 @@ def delete_many(stack: Ours | OvsDpdk, database: Ovsdb, names: list[str]) -> Non
     database.delete_ports("br0", names)
     for name in names:
         until(lambda: not stack.socket(name).exists(), 120, 0.02)
+    # The kernel takes its time over netdevs, and is slow to make others meanwhile.
+    until(lambda: not set(names) & set(netdevs()), 120, 0.1)
 
 
 def compare(results: dict[str, list[Arrival]], unit: float, form: str) -> None:

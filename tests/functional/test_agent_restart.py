@@ -97,11 +97,14 @@ _ACTS = ("ioctl", "rename", "renameat2", "unlink", "fsync", "fdatasync", "sendms
 
 def _run_killed_at(box: Sandbox, call: str, number: int, done: Callable[[], bool]) -> bool:
     """Runs the agent under strace; whether it got through to `done()` alive."""
-    tracer = subprocess.Popen(
-        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
-         "-e", f"inject={call}:signal=KILL:when={number}", "--", *box.agent.argv],
-        env=box.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL)
+    # LeakSanitizer stops the process with ptrace(2), of which there is only one at a time.
+    options = f"{box.env.get('ASAN_OPTIONS', '')}:detect_leaks=0"
+    with box.agent.out.open("ab") as out:
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}",
+             "-e", f"inject={call}:signal=KILL:when={number}", "--", *box.agent.argv],
+            env={**box.env, "ASAN_OPTIONS": options}, stdin=subprocess.DEVNULL, stdout=out,
+            stderr=out)
     wait_for(lambda: tracer.poll() is not None or done(), 30, f"the end of {call} {number}")
     survived = tracer.poll() is None
     for pid in box.namespaces.processes():

@@ -4,7 +4,6 @@
 import os
 import signal
 import socket
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,11 +52,12 @@ def test_service_manager_is_told_of_readiness_and_of_the_end(sandbox: Sandbox, n
     assert notify.has("STOPPING=1")
     notify.close()
     del daemon.env["NOTIFY_SOCKET"]
-    daemon.start(lambda: True)
+    getattr(sandbox, f"start_{name}")()
 
 
 def test_watchdog_is_fed_in_half_its_time(sandbox: Sandbox) -> None:
-    for daemon in (sandbox.agent, sandbox.engine):
+    for daemon, start in ((sandbox.agent, sandbox.start_agent),
+                          (sandbox.engine, sandbox.start_engine)):
         sandbox.expect_log(r"\|engine\(control\)\|WARN\|")
         daemon.stop()
         notify = NotifySocket(sandbox.folder / "notify")
@@ -67,13 +67,13 @@ def test_watchdog_is_fed_in_half_its_time(sandbox: Sandbox) -> None:
         notify.close()
         daemon.stop()
         del daemon.env["NOTIFY_SOCKET"], daemon.env["WATCHDOG_USEC"]
-        daemon.start(lambda: True)
+        start()
 
 
 def test_agent_detaches_when_it_is_ready(sandbox: Sandbox) -> None:
     sandbox.agent.stop()
     argv = [*sandbox.agent.argv[:-1], "--detach", "--no-chdir", sandbox.agent.argv[-1]]
-    done = subprocess.run(argv, env=sandbox.env, capture_output=True, text=True, timeout=20)
+    done = sandbox.program(*argv)
     assert done.returncode == 0, done.stderr
     assert sandbox.agentctl("version").startswith("ovs-vdpa-agent")
     sandbox.add_port("vm1")
@@ -85,8 +85,7 @@ def test_agent_detaches_when_it_is_ready(sandbox: Sandbox) -> None:
 
 def test_second_agent_with_the_same_pidfile_does_not_start(sandbox: Sandbox) -> None:
     sandbox.expect_log(r"\|daemon_unix\|EMER\|\S+: already running as pid \d+, aborting$")
-    done = subprocess.run(sandbox.agent.argv, env=sandbox.env, capture_output=True, text=True,
-                          timeout=20)
+    done = sandbox.program(*sandbox.agent.argv)
     assert done.returncode != 0
     assert sandbox.agentctl("version"), "the first one does not answer any more"
 
@@ -94,7 +93,7 @@ def test_second_agent_with_the_same_pidfile_does_not_start(sandbox: Sandbox) -> 
 def test_second_engine_on_the_same_socket_does_not_start(sandbox: Sandbox) -> None:
     path = sandbox.add_port("vm1")
     argv = [word for word in sandbox.engine.argv if not word.startswith("--log-file")]
-    done = subprocess.run(argv, env=sandbox.env, capture_output=True, text=True, timeout=20)
+    done = sandbox.program(*argv)
     assert done.returncode != 0
     assert str(sandbox.engine_socket) in done.stdout + done.stderr
     assert accepts(path) and accepts(sandbox.engine_socket)
@@ -104,15 +103,13 @@ def test_second_engine_on_the_same_socket_does_not_start(sandbox: Sandbox) -> No
     ("ovs-vdpa-agent", "--help"), ("ovs-vdpa-agent", "-h"), ("ovs-vdpa-agent", "--version"),
     ("ovs-vdpa-agent", "-V"), ("ovs-vdpa-engine", "--help"), ("ovs-vdpa-engine", "--version")])
 def test_help_and_version(sandbox: Sandbox, program: str, option: str) -> None:
-    done = subprocess.run([program, option], env=sandbox.env, capture_output=True, text=True,
-                          timeout=20)
+    done = sandbox.program(program, option)
     assert done.returncode == 0 and program in done.stdout and done.stderr == ""
 
 
 @pytest.mark.parametrize("program", ["ovs-vdpa-agent", "ovs-vdpa-engine"])
 def test_unknown_option_is_refused(sandbox: Sandbox, program: str) -> None:
-    done = subprocess.run([program, "--no-such-option"], env=sandbox.env, capture_output=True,
-                          text=True, timeout=20)
+    done = sandbox.program(program, "--no-such-option")
     assert done.returncode != 0 and "no-such-option" in done.stderr
 
 
@@ -142,6 +139,5 @@ def test_show_of_one_port_and_of_none(sandbox: Sandbox) -> None:
     sandbox.add_port("vm2")
     text = sandbox.agentctl("vdpa/show", "vm2")
     assert "vm2" in text and "vm1" not in text
-    done = subprocess.run(["ovs-appctl", "-t", "ovs-vdpa-agent", "vdpa/show", "nobody"],
-                          env=sandbox.env, capture_output=True, text=True, timeout=20)
+    done = sandbox.program("ovs-appctl", "-t", "ovs-vdpa-agent", "vdpa/show", "nobody")
     assert done.returncode != 0 and "nobody" in done.stderr

@@ -41,20 +41,14 @@ class Daemon:
         self.log = logdir / f"{name}.log"
         self.linger = linger
         self.was_killed = False  # Once at least, without a chance to tidy up.
-        self._sanitizer_prefix = logdir / f"{name}.sanitizer"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, ready: Callable[[], object], bound: float = 20) -> None:
         """Starts it and waits until `ready()` is true. DaemonDied if it ends before."""
         assert not self.running, f"{self.name} runs already"
-        environment = dict(self.env)
-        for variable in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"):
-            given = environment.get(variable)
-            environment[variable] = ":".join(
-                filter(None, [given, f"log_path={self._sanitizer_prefix}", "log_exe_name=0"]))
         with self.out.open("ab") as out:
             self._process = subprocess.Popen(
-                self.argv, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                self.argv, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 start_new_session=True, preexec_fn=None if self.linger else die_with_parent)
 
         def is_ready() -> object:
@@ -108,11 +102,6 @@ class Daemon:
         self._process.kill()
         self._process.wait(10)
         self._process = None
-
-    def sanitizer_reports(self) -> list[str]:
-        pattern = f"{self._sanitizer_prefix.name}.*"
-        return [path.read_text(errors="replace")
-                for path in sorted(self._sanitizer_prefix.parent.glob(pattern))]
 
     def unexpected_lines(self, expected: Iterable[re.Pattern[str]]) -> list[str]:
         patterns = list(expected)

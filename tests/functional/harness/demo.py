@@ -10,7 +10,7 @@ import textwrap
 import time
 from pathlib import Path
 
-from . import logs, namespaces
+from . import logs, namespaces, sanitizers
 from .guest import Guest
 from .peer import Peer
 from .qemu import QemuGuest
@@ -138,8 +138,8 @@ def _relevant(box: Sandbox) -> str:
     parts = []
     for daemon in box.daemons():
         faults = logs.faults(daemon.log) + logs.faults(daemon.out)
-        parts += [f"--- {daemon.log}", *faults[-20:], "...", logs.tail(daemon.log, 15),
-                  *daemon.sanitizer_reports()]
+        parts += [f"--- {daemon.log}", *faults[-20:], "...", logs.tail(daemon.log, 15)]
+    parts += sanitizers.reports(box.logdir)
     parts += [guest.describe() for guest in box.guests]
     return "\n".join(parts)
 

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator
 
-from . import logs, namespaces
+from . import logs, namespaces, sanitizers
 from .wait import wait_for
 
 if TYPE_CHECKING:
@@ -112,5 +112,5 @@ def _check_logs(box: "Sandbox", expected: list[re.Pattern[str]]) -> None:
         ours = daemon not in (box.ovs.vswitchd, box.ovs.server)
         problems += [f"{daemon.name}: {line}" for line in daemon.unexpected_lines(
             expected if ours else foreign + expected)]
-        problems += [f"{daemon.name}: {report}" for report in daemon.sanitizer_reports()]
+    problems += sanitizers.reports(box.logdir)
     assert not problems, "unexpected lines in logs:\n" + "\n".join(problems)

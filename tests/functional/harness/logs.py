@@ -32,6 +32,11 @@ def faults(path: Path) -> list[str]:
     return found
 
 
+def crashes(text: str) -> list[str]:
+    """Of what a program wrote to its standard error, the lines that tell of a crash."""
+    return [line for line in text.splitlines() if _RAW_FAULT.search(line)]
+
+
 def unexpected(path: Path, expected: Iterable[re.Pattern[str]]) -> list[str]:
     patterns = list(expected)
     return [line for line in faults(path)

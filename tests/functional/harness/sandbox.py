@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from . import leaks, namespaces
+from . import leaks, logs, namespaces, sanitizers
 from .daemons import Daemon
 from .ovs import SCRIPTS, CommandFailed, Ovs, accepts, run
 from .peer import Peer
@@ -20,7 +21,6 @@ from .uml import UmlGuest
 from .wait import wait_for
 
 SOURCE = Path(__file__).resolve().parents[3]
-SUPPRESSIONS = SOURCE / "tests/functional/lsan-suppressions.txt"
 
 # Marks a folder that goes away with its sandbox.
 _TEMPORARY = ".temporary"
@@ -113,9 +113,7 @@ class Sandbox:
                if not key.startswith("OVS_") and key != "NOTIFY_SOCKET"}
         env.update(PATH=":".join(path), OVS_RUNDIR=str(self.rundir), OVS_LOGDIR=str(self.logdir),
                    OVS_DBDIR=str(self.rundir), OVS_SYSCONFDIR=str(self.folder / "etc"))
-        if SUPPRESSIONS.exists():
-            env["LSAN_OPTIONS"] = f"suppressions={SUPPRESSIONS}:print_suppressions=0"
-        env["UBSAN_OPTIONS"] = "print_stacktrace=1"
+        env.update(sanitizers.environment(self.logdir))
         return env
 
     def _start(self) -> None:
@@ -206,6 +204,13 @@ class Sandbox:
         """The ports of `vdpa/show --json` by name."""
         ports = json.loads(self.agentctl("vdpa/show", "--json"))["ports"]
         return {port["name"]: port for port in ports}
+
+    def program(self, *argv: str) -> "subprocess.CompletedProcess[str]":
+        """Runs a program to its end, whatever its status; a crash is never what a test wants."""
+        done = subprocess.run(argv, env=self.env, stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=20)
+        assert done.returncode >= 0 and not logs.crashes(done.stderr), done
+        return done
 
     def rpc(self) -> RpcClient:
         return RpcClient(self.engine_socket)
@@ -313,7 +318,6 @@ class Sandbox:
             except (AssertionError, OSError) as error:
                 parts.append(f"--- {title}\n{error}")
         parts += [daemon.describe(60) for daemon in self.daemons()]
-        for daemon in self.daemons():
-            parts += daemon.sanitizer_reports()
+        parts += sanitizers.reports(self.logdir)
         parts += [guest.describe() for guest in self.guests]
         return "\n".join(parts)

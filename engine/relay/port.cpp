@@ -139,7 +139,8 @@ bool PortState::load_pair(unsigned index) {
     QueuePair::Rings rings{.receive = load_ring(receive, counters_[receive]),
                            .transmit = load_ring(transmit, counters_[transmit]),
                            .control = nullptr,
-                           .tap_fd = tap_.queue_fd(index)};
+                           .tap_fd = tap_.queue_fd(index),
+                           .receives = tap_.receives(index)};
     if (rings.receive == nullptr || rings.transmit == nullptr) {
         return false;
     }
@@ -276,10 +277,8 @@ Expected<std::unique_ptr<Port>> Port::attach(Workers &workers, const PortConfig 
     if (!tap) {
         return tl::make_unexpected(tap.error());
     }
-    PortConfig possible = config;
-    possible.max_queue_pairs = static_cast<uint16_t>(tap->max_queues());
-    return std::unique_ptr<Port>(new Port(std::make_unique<PortState>(
-        workers, std::move(possible), std::move(front_end), std::move(*tap))));
+    return std::unique_ptr<Port>(new Port(
+        std::make_unique<PortState>(workers, config, std::move(front_end), std::move(*tap))));
 }
 
 Port::Port(std::unique_ptr<PortState> state) : state_(std::move(state)) {}

@@ -43,7 +43,7 @@ void QueuePair::load(Rings rings, uint64_t features, std::function<bool(uint16_t
     if (rings_.control) {
         control_.emplace(*rings_.control, features, std::move(set_pairs));
     }
-    frames_waiting_ = true;
+    frames_waiting_ = rings_.receives;
     short_of_buffers_ = false;
     insist_ = false;
     must_poll_ = rings_.receive->kick_fd() < 0 || rings_.transmit->kick_fd() < 0 ||
@@ -55,11 +55,13 @@ QueuePair::Rings QueuePair::unload() {
     receiver_.reset();
     transmitter_.reset();
     control_.reset();
-    return std::exchange(rings_, Rings{nullptr, nullptr, nullptr, -1});
+    return std::exchange(rings_, Rings{});
 }
 
 void QueuePair::watch(int epoll_fd) {
-    add(epoll_fd, rings_.tap_fd, tap_source_);
+    if (rings_.receives) {
+        add(epoll_fd, rings_.tap_fd, tap_source_);
+    }
     add(epoll_fd, rings_.receive->kick_fd(), receive_source_);
     add(epoll_fd, rings_.transmit->kick_fd(), transmit_source_);
     if (rings_.control) {
@@ -69,7 +71,9 @@ void QueuePair::watch(int epoll_fd) {
 }
 
 void QueuePair::unwatch(int epoll_fd) {
-    remove(epoll_fd, rings_.tap_fd);
+    if (rings_.receives) {
+        remove(epoll_fd, rings_.tap_fd);
+    }
     remove(epoll_fd, rings_.receive->kick_fd());
     remove(epoll_fd, rings_.transmit->kick_fd());
     if (rings_.control) {

@@ -50,7 +50,8 @@ class QueuePair {
 
     struct Rings {
         std::unique_ptr<Ring> receive, transmit, control;  // control may be null
-        int tap_fd;
+        int tap_fd = -1;
+        bool receives = true;  // frames come from the TAP for this pair
     };
 
     QueuePair();
@@ -84,7 +85,7 @@ class QueuePair {
     Turn rest();
     void kicks_off();
 
-    Rings rings_{nullptr, nullptr, nullptr, -1};
+    Rings rings_;
     std::optional<Transmitter> transmitter_;
     std::unique_ptr<Receiver> receiver_;  // large
     std::optional<Control> control_;

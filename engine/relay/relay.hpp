@@ -70,8 +70,8 @@ struct PortConfig {
  * when it failed. */
 class Port {
   public:
-    /* Looks at the existing TAP netdev, which stays without carrier; never makes a netdev. One that
-     * is not multi-queue makes max_queue_pairs() 1. Errors: bad-max-queues; netdev-missing; tap-failed. */
+    /* Looks at the existing TAP netdev, which stays without carrier; never makes a netdev. By one
+     * that is not multi-queue, all that the guest receives comes by its first pair. Errors: bad-max-queues; netdev-missing; tap-failed. */
     static Expected<std::unique_ptr<Port>> attach(Workers &workers, const PortConfig &config);
     /* The same with another source of rings and memory than the vhost library. */
     static Expected<std::unique_ptr<Port>> attach(Workers &workers, const PortConfig &config,

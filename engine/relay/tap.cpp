@@ -54,7 +54,6 @@ Expected<void> Tap::open_first_queue() {
         fd = attach(refusal);
     }
     if (!multi_queue_) {
-        queues_.resize(1);
         // Opened by take(), then: one that is open gets frames that nobody reads yet.
         return fd || refusal == EBUSY ? Expected<void>() : tl::make_unexpected(fd.error());
     }
@@ -135,6 +134,9 @@ Expected<UniqueFd> Tap::attach(int &refusal) const {
 }
 
 Expected<void> Tap::open_queue(unsigned index) {
+    if (!multi_queue_) {
+        index = 0;
+    }
     if (!queues_[index].fd) {
         int refusal = 0;
         auto fd = attach(refusal);

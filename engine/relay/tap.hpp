@@ -24,11 +24,9 @@ class Tap {
     Tap(Tap &&) = default;
     Tap &operator=(Tap &&) = delete;
 
-    /* As asked for, or 1 if the netdev can have no more. */
-    unsigned max_queues() const { return static_cast<unsigned>(queues_.size()); }
-
-    /* Opens queue `index`, which the kernel uses from now on, unless it is open. Error: tap-failed.
-     */
+    /* Opens queue `index`, which the kernel uses from now on, unless it is open. A netdev that has
+     * one queue lends it to all: frames can be sent by any, and are received by the first. Error:
+     * tap-failed. */
     Expected<void> open_queue(unsigned index);
     /* Closes it; the frames that wait in it are gone. Queue 0 stays. */
     void close_queue(unsigned index);
@@ -36,7 +34,8 @@ class Tap {
      * tap-failed. */
     Expected<void> steer_queue(unsigned index, bool in_use);
     /* -1 when the queue is not open; else non-blocking. */
-    int queue_fd(unsigned index) const { return queues_[index].fd.get(); }
+    int queue_fd(unsigned index) const { return queues_[multi_queue_ ? index : 0].fd.get(); }
+    bool receives(unsigned index) const { return multi_queue_ || index == 0; }
 
     /* Makes the netdev ours: the kernel sends frames to queue 0, there is no carrier, offloads are
      * off. Done by the first configure(), which must not come before whoever served the netdev until

@@ -45,7 +45,6 @@ Expected<std::unique_ptr<Port>> Port::create(const Context &context, const schem
     if (!relay) {
         return tl::make_unexpected(relay.error());
     }
-    port->offer_.max_queues = (*relay)->max_queue_pairs();
     port->relay_ = std::move(*relay);
     return port;
 }
@@ -214,7 +213,6 @@ Expected<void> Port::switch_offer(const Offer &offer) {
         relay_ = std::move(*relay);
     }
     offer_ = offer;
-    offer_.max_queues = relay_->max_queue_pairs();
     return {};
 }
 

@@ -101,6 +101,13 @@ void Reconciler::advance(Port &port) {
     }
     notices.insert(notices.end(), port.parsed->notices.begin(), port.parsed->notices.end());
 
+    if (port.netdev == Port::Netdev::present && !port.multi_queue && port.wanted->max_queues > 1) {
+        notices.push_back({Reason::single_queue_netdev,
+                           "netdev " + port.name +
+                               " was made for one queue pair, so all that the guest receives comes "
+                               "by its first one: delete the port and add it again"});
+    }
+
     choose_engine(port);
     auto verdict = check_netdev(port);
     if (!verdict) {
@@ -184,12 +191,7 @@ std::optional<Reconciler::Verdict> Reconciler::check_netdev(Port &port) {
                                           : port.netdev_spec.owner,
                              .multi_queue = port.wanted->max_queues > 1};
     if (port.netdev == Port::Netdev::present && spec.owner == port.netdev_spec.owner) {
-        // Another netdev has to wait until no front-end needs this one.
-        if (spec.multi_queue == port.multi_queue || !engine_ready || port.has_front_end()) {
-            return std::nullopt;
-        }
-        release_netdev(port);
-        return Verdict{State::provisioning, port.release_error};
+        return std::nullopt;
     }
     if (port.netdev != Port::Netdev::asked && port.netdev != Port::Netdev::removing) {
         if (port.netdev_error && !port.retrying) {
@@ -207,6 +209,7 @@ std::optional<Reconciler::Verdict> Reconciler::check_netdev(Port &port) {
 void Reconciler::ask_for_netdev(Port &port) {
     port.netdev = Port::Netdev::asked;
     port.heard.reset();
+    port.was_open_in_switch = port.row->ofport.value_or(0) > 0;
     env_.netdevs.ensure_tap(port.name, port.netdev_spec,
                             [this, name = port.name](const Expected<host::TapState> &result) {
                                 Port &answered =
@@ -227,6 +230,14 @@ void Reconciler::take_netdev(Port &port, const Expected<host::TapState> &result)
         return;
     }
     port.netdev_error.reset();
+    if (result->created && port.was_open_in_switch && port.row &&
+        port.row->datapath_type == "netdev") {
+        // lib/netdev-linux.c reads by a socket that is bound to the index of the one before.
+        module.warn(limit, port.name +
+                               ": the netdev was deleted by somebody and is made again; the "
+                               "userspace datapath of ovs-vswitchd takes no frame from it unless "
+                               "the port is deleted and added again, or ovs-vswitchd restarted");
+    }
     port.ifindex = result->ifindex;
     port.multi_queue = result->multi_queue;
     port.reattach = port.reattach || result->created;

@@ -53,8 +53,9 @@ struct Port {
     int ifindex = 0;
     /* What was last heard of the name, as an index or as none, while the netdev is asked for. */
     std::optional<std::optional<int>> heard;
-    host::TapSpec netdev_spec;  // as it was asked for last
-    bool multi_queue = false;   // of the netdev that is present
+    host::TapSpec netdev_spec;        // as it was asked for last
+    bool was_open_in_switch = false;  // when it was asked for last
+    bool multi_queue = false;         // of the netdev that is present
     std::optional<Error> netdev_error;
 
     /* The engine. */
@@ -109,13 +110,6 @@ struct Port {
         using schema::PortState;
         return status && status->served && status->state != PortState::failed &&
                status->state != PortState::removed;
-    }
-
-    /* Whether a front-end is connected, as far as is known. */
-    bool has_front_end() const {
-        using schema::PortState;
-        return status &&
-               (status->state == PortState::connected || status->state == PortState::running);
     }
 
     /* Whether the engine has accepted what is wanted. */

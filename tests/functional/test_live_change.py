@@ -10,7 +10,7 @@ import pytest
 from harness.ovs import accepts
 from harness.sandbox import Sandbox
 from harness.wait import wait_for
-from scenarios import GUEST, PEER, direct_stream, running_vm, virtio_user
+from scenarios import GUEST, PEER, direct_stream, running_echo, running_vm, virtio_user
 
 
 def _served(box: Sandbox, path: Path) -> None:
@@ -84,6 +84,45 @@ def test_queue_pairs_change_and_back(sandbox: Sandbox) -> None:
         sandbox.set_option("vm1", vdpa_max_queues=pairs)
         wait_for(lambda: offered() == pairs, 10, f"{pairs} queue pairs to be offered")
         _served(sandbox, path)
+
+
+def test_queue_pairs_of_a_connected_front_end_change_with_the_next_one(sandbox: Sandbox) -> None:
+    front_end, peer = running_echo(sandbox)
+    path = sandbox.socket_path("vm1")
+    for pairs, queues in ((4, "4/4"), (1, "1/1")):
+        sandbox.set_option("vm1", vdpa_max_queues=pairs)
+        status = sandbox.wait_status("vm1", state="running", reason="reconnect-pending")
+        assert f"queue pairs {pairs}" in status["detail"]
+        peer.ping(GUEST, 1)
+        front_end.quit()
+        sandbox.wait_state("vm1", "listening")
+        front_end = virtio_user(sandbox, "vm1", path, queues=pairs)
+        front_end.start()
+        status = sandbox.wait_status("vm1", state="running", queues=queues)
+        assert ("one queue pair" in status["detail"]) == (pairs > 1), status
+        peer.ping(GUEST, 1)
+
+
+def test_packed_rings_of_a_connected_front_end_change_with_the_next_one(sandbox: Sandbox) -> None:
+    front_end, peer = running_echo(sandbox, packed=True)
+    path = sandbox.socket_path("vm1")
+
+    def has_packed_ring() -> bool:
+        return "ring_packed" in sandbox.shown()["vm1"]["features"]
+
+    assert has_packed_ring()
+    sandbox.set_option("vm1", vdpa_packed="false")
+    status = sandbox.wait_status("vm1", state="running", reason="reconnect-pending")
+    assert "packed rings off" in status["detail"]
+    peer.ping(GUEST, 1)
+    assert has_packed_ring()
+    front_end.quit()
+    sandbox.wait_status("vm1", state="listening", reason="offloads-withheld")
+    front_end = virtio_user(sandbox, "vm1", path, packed=True)
+    front_end.start()
+    sandbox.wait_state("vm1", "running")
+    peer.ping(GUEST, 1)
+    assert not has_packed_ring()
 
 
 @pytest.mark.parametrize("options", [

@@ -36,79 +36,20 @@ TEST_F(Netdevs, are_made_for_as_many_queues_as_are_asked_for) {
     EXPECT_TRUE(netdevs.devices.at("vm2").multi_queue);
 }
 
-class NetdevsOfMoreQueues : public Netdevs {
-  protected:
-    void connect_front_end() {
-        engine.change("vm1", [](schema::PortStatus &status) {
-            status.state = schema::PortState::running;
-        });
-        settle();
-    }
-    void ask_for_four_pairs() {
-        auto options = sw("/run/1.sock");
-        options["vdpa-max-queues"] = "4";
-        set("vm1", options);
-        settle();
-    }
-    bool is_multi_queue() const { return netdevs.devices.at("vm1").multi_queue; }
-};
-
-TEST_F(NetdevsOfMoreQueues, replace_what_no_front_end_uses) {
+TEST_F(Netdevs, of_one_queue_stay_when_more_are_asked_for_and_the_row_says_what_that_means) {
     start();
     set_socket("vm1", "/run/1.sock");
     settle();
-    ask_for_four_pairs();
-    EXPECT_TRUE(is_multi_queue());
-    EXPECT_EQ(engine.count("remove vm1"), 1U) << "it has the old netdev open";
+    auto options = sw("/run/1.sock");
+    options["vdpa-max-queues"] = "4";
+    set("vm1", options);
+    settle();
+    EXPECT_EQ(netdevs.count("remove vm1"), 0U) << "ovs-vswitchd would not notice";
     EXPECT_EQ(state("vm1"), "listening");
-}
-
-TEST_F(NetdevsOfMoreQueues, wait_until_the_front_end_has_left) {
-    start();
+    EXPECT_EQ(reason("vm1"), "single-queue-netdev");
     set_socket("vm1", "/run/1.sock");
     settle();
-    connect_front_end();
-    ask_for_four_pairs();
-    EXPECT_FALSE(is_multi_queue());
-    EXPECT_EQ(state("vm1"), "running");
-    EXPECT_EQ(netdevs.count("remove vm1"), 0U);
-    engine.change("vm1", [](schema::PortStatus &status) {
-        status.state = schema::PortState::listening;
-    });
-    settle();
-    EXPECT_TRUE(is_multi_queue());
-    EXPECT_EQ(state("vm1"), "listening");
-}
-
-TEST_F(NetdevsOfMoreQueues, wait_while_it_is_not_known_whether_a_front_end_is_there) {
-    start();
-    set_socket("vm1", "/run/1.sock");
-    settle();
-    connect_front_end();
-    engine.disconnect();
-    settle();
-    ask_for_four_pairs();
-    start_agent();
-    open_database();
-    obtain_lock();
-    settle();
-    EXPECT_FALSE(is_multi_queue());
-    engine.connect();
-    settle();
-    EXPECT_FALSE(is_multi_queue());
-    EXPECT_EQ(state("vm1"), "running");
-}
-
-TEST_F(NetdevsOfMoreQueues, say_so_when_the_old_one_cannot_be_deleted) {
-    start();
-    set_socket("vm1", "/run/1.sock");
-    settle();
-    netdevs.remove_error = [](const std::string &) {
-        return Error{schema::Reason::tap_failed, "busy"};
-    };
-    ask_for_four_pairs();
-    EXPECT_THAT(detail("vm1"), HasSubstr("busy"));
-    EXPECT_EQ(netdevs.count("remove vm1"), 1U) << "it is not tried without a pause";
+    EXPECT_EQ(reason("vm1"), "");
 }
 
 TEST_F(Netdevs, that_is_deleted_by_hand_while_the_engine_is_at_work_is_attached_anew) {

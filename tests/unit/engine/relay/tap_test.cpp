@@ -91,11 +91,18 @@ TEST_P(TapTest, OffloadsAreSwitchedOnAndOff) {
     EXPECT_FALSE(tso("vm1"));
 }
 
-TEST_P(TapTest, HasAsManyQueuesAsTheNetdevCanHave) {
-    make();
-    const auto tap = Tap::open("vm1", 3);
+TEST_F(MultiQueueTapTest, OneWithASingleQueueLendsItToAll) {
+    make_tap("vm1", false);
+    auto tap = Tap::open("vm1", 3);
     ASSERT_TRUE(tap);
-    EXPECT_EQ(tap->max_queues(), GetParam() ? 3U : 1U);
+    for (unsigned n = 0; n < 3; n++) {
+        ASSERT_TRUE(tap->open_queue(n));
+        ASSERT_TRUE(tap->steer_queue(n, n < 2));
+        EXPECT_EQ(tap->queue_fd(n), tap->queue_fd(0));
+        EXPECT_EQ(tap->receives(n), n == 0);
+    }
+    tap->close_queue(2);
+    EXPECT_GE(tap->queue_fd(2), 0);
 }
 
 TEST_P(TapTest, IsTakenAfterWhoeverServedItHasLetGo) {

@@ -32,8 +32,8 @@ void show(const report::Board &board, const ovs::Command &command) {
         return;
     }
     const report::HostView host = board.host();
-    command.reply(true, json ? report::show_json(host, ports)
-                             : report::show_text(host, ports, args.empty()));
+    command.reply(
+        true, json ? report::show_json(host, ports) : report::show_text(host, ports, args.empty()));
 }
 
 /* vdpa/stats IFACE */
@@ -63,26 +63,23 @@ int main(int argc, char *argv[]) {
     };
     ovs::OvsThread ovs_thread({options.database, options.unixctl_path}, std::move(callbacks));
 
-    auto started = ControlThread::start(
-        {options.engines, ovs::run_dir() + "/ovs-vdpa-agent"},
-        {[&ovs_thread](std::vector<ovs::StatusUpdate> updates) {
-             ovs_thread.set_status(std::move(updates));
-         },
-         [&ovs_thread] { ovs_thread.startup_complete(); }});
+    auto started = ControlThread::start({options.engines, ovs::run_dir() + "/ovs-vdpa-agent"},
+                                        {[&ovs_thread](std::vector<ovs::StatusUpdate> updates) {
+                                             ovs_thread.set_status(std::move(updates));
+                                         },
+                                         [&ovs_thread] { ovs_thread.startup_complete(); }});
     if (!started) {
         module.error(started.error().detail);
         return 1;
     }
     control = std::move(*started);
 
-    ovs_thread.register_command("vdpa/show", "[--json] [IFACE]", 0, 2,
-                                [&control](const ovs::Command &command) {
-                                    show(control->board(), command);
-                                });
-    ovs_thread.register_command("vdpa/stats", "IFACE", 1, 1,
-                                [&control](const ovs::Command &command) {
-                                    stats(*control, command);
-                                });
+    ovs_thread.register_command(
+        "vdpa/show", "[--json] [IFACE]", 0, 2,
+        [&control](const ovs::Command &command) { show(control->board(), command); });
+    ovs_thread.register_command(
+        "vdpa/stats", "IFACE", 1, 1,
+        [&control](const ovs::Command &command) { stats(*control, command); });
     const int status = ovs_thread.run();
     control.reset();
     return status;

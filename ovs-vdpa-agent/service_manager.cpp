@@ -13,9 +13,13 @@ ServiceManager::ServiceManager(boost::asio::io_context &io) : timer_(io) {
     }
 }
 
-void ServiceManager::ready() { sd_notify(0, "READY=1"); }
+void ServiceManager::ready() {
+    sd_notify(0, "READY=1");
+}
 
-void ServiceManager::stopping() { sd_notify(0, "STOPPING=1"); }
+void ServiceManager::stopping() {
+    sd_notify(0, "STOPPING=1");
+}
 
 void ServiceManager::status(const std::string &text) {
     sd_notify(0, ("STATUS=" + text).c_str());

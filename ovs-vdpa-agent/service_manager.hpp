@@ -8,8 +8,8 @@
 
 namespace vdpa::agent {
 
-/* What systemd is told (sd_notify(3)). The watchdog is fed by a timer of the control thread, so that
- * it proves that this thread lives. Without systemd every call does nothing. */
+/* What systemd is told (sd_notify(3)). The watchdog is fed by a timer of the control thread, so
+ * that it proves that this thread lives. Without systemd every call does nothing. */
 class ServiceManager {
   public:
     explicit ServiceManager(boost::asio::io_context &io);

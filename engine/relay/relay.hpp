@@ -71,7 +71,8 @@ struct PortConfig {
 class Port {
   public:
     /* Looks at the existing TAP netdev, which stays without carrier; never makes a netdev. By one
-     * that is not multi-queue, all that the guest receives comes by its first pair. Errors: bad-max-queues; netdev-missing; tap-failed. */
+     * that is not multi-queue, all that the guest receives comes by its first pair. Errors:
+     * bad-max-queues; netdev-missing; tap-failed. */
     static Expected<std::unique_ptr<Port>> attach(Workers &workers, const PortConfig &config);
     /* The same with another source of rings and memory than the vhost library. */
     static Expected<std::unique_ptr<Port>> attach(Workers &workers, const PortConfig &config,

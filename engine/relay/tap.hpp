@@ -12,7 +12,8 @@
 namespace vdpa::engine::relay {
 
 /* An existing persistent TAP netdev with IFF_VNET_HDR, and the queues of it that are ours. One with
- * IFF_MULTI_QUEUE can have many; one without has one, which one process at a time can open (Documentation/networking/tuntap.rst). Most functions take the kernel's rtnl lock. Needs no
+ * IFF_MULTI_QUEUE can have many; one without has one, which one process at a time can open
+ * (Documentation/networking/tuntap.rst). Most functions take the kernel's rtnl lock. Needs no
  * privilege where TUNSETOWNER named this process's user. Not thread-safe. */
 class Tap {
   public:
@@ -38,8 +39,8 @@ class Tap {
     bool receives(unsigned index) const { return multi_queue_ || index == 0; }
 
     /* Makes the netdev ours: the kernel sends frames to queue 0, there is no carrier, offloads are
-     * off. Done by the first configure(), which must not come before whoever served the netdev until
-     * now has let go of it. Error: tap-failed. */
+     * off. Done by the first configure(), which must not come before whoever served the netdev
+     * until now has let go of it. Error: tap-failed. */
     Expected<void> take();
     /* The size of the virtio-net header, 10 or 12, and TUN_F_ flags of what readers can take. Does
      * nothing when that is what was set before. Error: tap-failed. */

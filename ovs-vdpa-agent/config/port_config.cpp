@@ -111,14 +111,13 @@ void check_device(const ovs::InterfaceRow &row, const InterfaceOptions &options,
 /* Fills in the numbers of an owner, or says which name is unknown. */
 void resolve_owner(const schema::Owner &owner, const Accounts &accounts, schema::SocketSpec &socket,
                    std::vector<Error> &errors) {
-    const std::string text = "vdpa-socket-owner=" + owner.user +
-                             (owner.group.empty() ? "" : ":" + owner.group);
+    const std::string text =
+        "vdpa-socket-owner=" + owner.user + (owner.group.empty() ? "" : ":" + owner.group);
     if (!owner.user.empty()) {
         if (const auto uid = accounts.user(owner.user)) {
             socket.uid = *uid;
         } else {
-            errors.push_back(
-                {Reason::bad_socket_owner, text + ": there is no user " + owner.user});
+            errors.push_back({Reason::bad_socket_owner, text + ": there is no user " + owner.user});
         }
     }
     if (!owner.group.empty()) {

@@ -43,10 +43,11 @@ class Taps {
     static Expected<Taps> open(OwnedFile record);
 
     /* Makes the TAP be there: up, without ARP and IPv6 (the host's stack must not answer on it),
-     * without carrier if it is new, and open to the owner where one is given. Adopts what an earlier
-     * agent made, also where it has one queue and is to have many or the other way round: that needs
-     * another netdev. A crash at any point leaves either nothing or what the record names.
-     * Errors: name-taken, when a netdev of that name is not ours; tap-failed; record-failed. */
+     * without carrier if it is new, and open to the owner where one is given. Adopts what an
+     * earlier agent made, also where it has one queue and is to have many or the other way round:
+     * that needs another netdev. A crash at any point leaves either nothing or what the record
+     * names. Errors: name-taken, when a netdev of that name is not ours; tap-failed; record-failed.
+     */
     Expected<TapState> ensure(const std::string &name, const TapSpec &spec);
 
     /* Deletes the TAP if it is ours. That it is gone already is no error. */

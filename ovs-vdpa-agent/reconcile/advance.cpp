@@ -36,8 +36,8 @@ std::optional<Error> error_in(const schema::PortStatus &status) {
 
 bool is_about_socket(const Error &error) {
     return error.reason == Reason::socket_dir_missing ||
-           error.reason == Reason::socket_path_occupied ||
-           error.reason == Reason::socket_in_use || error.reason == Reason::socket_failed;
+           error.reason == Reason::socket_path_occupied || error.reason == Reason::socket_in_use ||
+           error.reason == Reason::socket_failed;
 }
 
 /* Whether the engine could not do what it was told; other reasons are for information. */

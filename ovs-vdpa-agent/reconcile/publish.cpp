@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is said of the host and of a port: in the database, to vdpa/show, in the log.
+#include <algorithm>
+
 #include "ovs-vdpa-agent/ovs/log.hpp"
 #include "ovs-vdpa-agent/reconcile/reconciler.hpp"
 #include "ovs-vdpa-agent/report/status.hpp"
@@ -68,7 +70,20 @@ void Reconciler::publish_host() {
     }
 }
 
+/* Whether the port's row, which an earlier agent wrote, may say more than we know yet. */
+bool Reconciler::may_be_served_unheard(const Port &port) const {
+    const auto unheard = [](const Engine &engine) { return !engine.heard; };
+    return !port.view &&
+           (port.engine ? unheard(engines_[*port.engine])
+                        : std::any_of(engines_.begin(), engines_.end(), unheard));
+}
+
 void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Error> &notices) {
+    const bool is_preliminary =
+        verdict.state == State::provisioning || verdict.state == State::waiting;
+    if (is_preliminary && may_be_served_unheard(port)) {
+        return;
+    }
     report::PortView view;
     view.name = port.name;
     view.bridge = port.row->bridge;

@@ -208,7 +208,7 @@ void Reconciler::stats(const std::string &name,
 void Reconciler::engine_ready(size_t index, const schema::EngineInfo &info,
                               std::vector<schema::PortStatus> statuses) {
     Engine &engine = engines_[index];
-    engine.ready = true;
+    engine.heard = engine.ready = true;
     engine.info = info;
     // Whatever was known of its ports is replaced by what it says now.
     for (const std::string &name : engine.ports) {
@@ -243,6 +243,7 @@ void Reconciler::engine_ready(size_t index, const schema::EngineInfo &info,
 
 void Reconciler::engine_down(size_t index, const Error &why) {
     Engine &engine = engines_[index];
+    engine.heard = true;
     engine.ready = false;
     engine.down = why;
     for (const std::string &name : engine.ports) {

@@ -58,6 +58,7 @@ class Reconciler : public engine::EngineListener {
   private:
     struct Engine {
         engine::EngineService *service = nullptr;
+        bool heard = false;  // it is known whether it is there
         bool ready = false;
         schema::EngineInfo info;
         Error down{schema::Reason::engine_down, ""};
@@ -123,6 +124,7 @@ class Reconciler : public engine::EngineListener {
     void forget(Port &port);
 
     /* publish.cpp */
+    bool may_be_served_unheard(const Port &port) const;
     void publish_host();
     void report(Port &port, const Verdict &verdict, const std::vector<Error> &notices);
 

@@ -30,7 +30,9 @@ JsonReader::Scope::Scope(JsonReader &reader, std::string_view field)
     reader_.path_.append(".").append(field);
 }
 
-JsonReader::Scope::~Scope() { reader_.path_.resize(length_); }
+JsonReader::Scope::~Scope() {
+    reader_.path_.resize(length_);
+}
 
 void JsonReader::fail(std::string_view problem) {
     if (error_.empty()) {
@@ -46,8 +48,8 @@ bool JsonReader::read_string(const nlohmann::json &value, size_t min, size_t max
         return false;
     }
     if (text->size() < min || text->size() > max) {
-        fail("must have " + std::to_string(min) + " to " + std::to_string(max) +
-             " bytes, has " + std::to_string(text->size()));
+        fail("must have " + std::to_string(min) + " to " + std::to_string(max) + " bytes, has " +
+             std::to_string(text->size()));
         return false;
     }
     if (text->find('\0') != std::string::npos) {
@@ -58,8 +60,7 @@ bool JsonReader::read_string(const nlohmann::json &value, size_t min, size_t max
     return true;
 }
 
-bool JsonReader::read_integer(const nlohmann::json &value, int64_t min, int64_t max,
-                              int64_t &out) {
+bool JsonReader::read_integer(const nlohmann::json &value, int64_t min, int64_t max, int64_t &out) {
     const bool huge =
         value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX);
     if (!value.is_number_integer() || huge || value.get<int64_t>() < min ||

@@ -74,9 +74,8 @@ std::optional<std::string_view> find_option(const Map &values, const char *name,
 
 /* Reads one option into `out`, or says in `errors` what is wrong with it. */
 template <typename Map, typename Read, typename T>
-void read_option(const Map &values, const char *name,
-                 std::initializer_list<const char *> aliases, Reason reason,
-                 std::vector<Error> &errors, Read read, T &out) {
+void read_option(const Map &values, const char *name, std::initializer_list<const char *> aliases,
+                 Reason reason, std::vector<Error> &errors, Read read, T &out) {
     const auto text = find_option(values, name, aliases, errors);
     if (!text) {
         return;

@@ -68,7 +68,8 @@ TEST(EngineRpc, AMissingMemberIsNamed) {
 TEST(EngineRpc, AValueOutOfRangeIsNamedWithItsPathAndRange) {
     json params = encode(a_spec());
     params["max_queues"] = 129;
-    EXPECT_THAT(error_of(params), Eq("port.apply.max_queues: must be a whole number from 1 to 128"));
+    EXPECT_THAT(error_of(params),
+                Eq("port.apply.max_queues: must be a whole number from 1 to 128"));
     params = encode(a_spec());
     params["socket"]["path"] = std::string(108, 'x');
     EXPECT_THAT(error_of(params), HasSubstr("port.apply.socket.path: must have 1 to 107 bytes"));
@@ -117,8 +118,7 @@ TEST(EngineRpc, AnArrayPastItsLimitIsRefused) {
 
 TEST(UntrustedJson, NestingPastAnyMessageOfOursIsRefused) {
     EXPECT_TRUE(parse_untrusted_json(std::string(100000, '[')).is_discarded());
-    EXPECT_TRUE(
-        parse_untrusted_json(std::string(40, '[') + std::string(40, ']')).is_discarded());
+    EXPECT_TRUE(parse_untrusted_json(std::string(40, '[') + std::string(40, ']')).is_discarded());
     EXPECT_FALSE(parse_untrusted_json("[[[[1]]]]").is_discarded());
 }
 

@@ -121,9 +121,8 @@ TEST(InterfaceOptions, APathOf107BytesIsTaken) {
 
 TEST(GlobalOptions, SocketFoldersLoseTheirTrailingSlash) {
     std::vector<Error> errors;
-    const auto options =
-        parse_global_options({{"vdpa-sock-dirs", "/run/openvswitch/:/var/lib/vhost_sockets"}},
-                             errors);
+    const auto options = parse_global_options(
+        {{"vdpa-sock-dirs", "/run/openvswitch/:/var/lib/vhost_sockets"}}, errors);
     EXPECT_THAT(errors, IsEmpty());
     EXPECT_THAT(options.sock_dirs.value_or(std::vector<std::string>{}),
                 ElementsAre("/run/openvswitch", "/var/lib/vhost_sockets"));

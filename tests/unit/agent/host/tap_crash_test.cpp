@@ -50,7 +50,8 @@ TEST_F(TapCrashTest, before_any_system_call_of_making_a_netdev_leaves_none_that_
     bool through = false;
     int calls = 0;
     while (!through && ++calls < most_calls) {
-        through = kill_before_call(calls, [this] { (void)open_taps().ensure("vm1", {.owner = 1}); });
+        through =
+            kill_before_call(calls, [this] { (void)open_taps().ensure("vm1", {.owner = 1}); });
         const auto link = find("vm1");
         OwnedFile record(folder.path("owned.json"));
         ASSERT_TRUE(record.load()) << calls;

@@ -21,6 +21,34 @@ TEST_F(AgentRestart, adopts_what_runs_and_changes_nothing) {
     EXPECT_EQ(served("vm2"), "/run/2.sock");
 }
 
+TEST_F(AgentRestart, says_nothing_new_of_a_port_before_the_engine_has_been_asked) {
+    start();
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    start_agent();
+    open_database();
+    settle();
+    EXPECT_EQ(state("vm1"), "listening");
+    EXPECT_EQ(served("vm1"), "/run/1.sock");
+    engine.connect();
+    settle();
+    EXPECT_EQ(state("vm1"), "listening");
+    EXPECT_EQ(served("vm1"), "/run/1.sock");
+}
+
+TEST_F(AgentRestart, says_of_a_served_port_that_its_engine_is_gone) {
+    start();
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    start_agent();
+    open_database();
+    settle();
+    agent->engine_down(0, {schema::Reason::engine_down, "no engine"});
+    settle();
+    EXPECT_EQ(state("vm1"), "waiting");
+    EXPECT_EQ(served("vm1"), "");
+}
+
 TEST_F(AgentRestart, carries_out_what_was_changed_meanwhile) {
     start();
     set_socket("vm1", "/run/1.sock");

@@ -67,6 +67,7 @@ TEST_F(Provisioning, an_engine_that_runs_before_the_database_is_read_is_not_miss
 
 TEST_F(Provisioning, the_netdev_is_there_before_an_engine_is) {
     start_agent();
+    agent->engine_down(0, {schema::Reason::engine_down, "no engine"});
     open_database();
     set_socket("vm1", "/run/1.sock");
     settle();

@@ -43,7 +43,8 @@ class FakeMethods : public schema::EngineMethods {
         reply(
             tl::make_unexpected(schema::RpcFailure{schema::RpcError::not_started, "not started"}));
     }
-    void port_remove(const schema::PortRemoveParams &, Reply<schema::PortRemoveResult> reply) override {
+    void port_remove(const schema::PortRemoveParams &,
+                     Reply<schema::PortRemoveResult> reply) override {
         reply(schema::PortRemoveResult{});
     }
     void port_list(Reply<schema::PortList> reply) override {

@@ -101,14 +101,29 @@ Expected<std::optional<Link>> Rtnl::find(const std::string &name) {
         nla_put_string(request.get(), IFLA_IFNAME, name.c_str()) < 0) {
         return rtnl_failed(name, -NLE_NOMEM);
     }
+    return get(request.get(), name);
+}
+
+Expected<std::optional<Link>> Rtnl::find(int ifindex) {
+    const std::string what = "netdev with index " + std::to_string(ifindex);
+    const std::unique_ptr<nl_msg, MessageDeleter> request(nlmsg_alloc_simple(RTM_GETLINK, 0));
+    ifinfomsg header{};
+    header.ifi_index = ifindex;
+    if (!request || nlmsg_append(request.get(), &header, sizeof header, NLMSG_ALIGNTO) < 0) {
+        return rtnl_failed(what, -NLE_NOMEM);
+    }
+    return get(request.get(), what);
+}
+
+Expected<std::optional<Link>> Rtnl::get(nl_msg *request, const std::string &what) {
     std::optional<Link> link;
     const std::unique_ptr<nl_cb, CallbackDeleter> callbacks(nl_cb_clone(
         std::unique_ptr<nl_cb, CallbackDeleter>(nl_socket_get_cb(socket_.get())).get()));
     if (!callbacks) {
-        return rtnl_failed(name, -NLE_NOMEM);
+        return rtnl_failed(what, -NLE_NOMEM);
     }
     nl_cb_set(callbacks.get(), NL_CB_VALID, NL_CB_CUSTOM, take_link, &link);
-    int error = nl_send_auto(socket_.get(), request.get());
+    int error = nl_send_auto(socket_.get(), request);
     if (error >= 0) {
         error = nl_recvmsgs(socket_.get(), callbacks.get());
     }
@@ -120,7 +135,7 @@ Expected<std::optional<Link>> Rtnl::find(const std::string &name) {
         return std::optional<Link>();
     }
     if (error < 0) {
-        return rtnl_failed(name, error);
+        return rtnl_failed(what, error);
     }
     return link;
 }

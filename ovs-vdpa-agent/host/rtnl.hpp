@@ -44,10 +44,13 @@ class Rtnl {
 
     /* The netdev of that name, or nothing. Error: negative libnl code as a sentence. */
     Expected<std::optional<Link>> find(const std::string &name);
+    Expected<std::optional<Link>> find(int ifindex);
     /* Deletes the netdev with that index. That there is none is no error. */
     Expected<void> remove(int ifindex);
 
   private:
+    Expected<std::optional<Link>> get(nl_msg *request, const std::string &what);
+
     explicit Rtnl(NlSocket socket) : socket_(std::move(socket)) {}
     NlSocket socket_;
 };

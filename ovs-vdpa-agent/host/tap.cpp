@@ -21,9 +21,18 @@ using schema::Reason;
 
 constexpr int tap_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 constexpr unsigned wanted_flags = IFF_UP | IFF_NOARP;
+/* What a netdev is called until it is ready; the kernel puts a number to it. */
+constexpr const char *name_in_the_making = "ovda%d";
 
 tl::unexpected<Error> tap_failed(const std::string &name, const char *what, int error) {
     return fail(Reason::tap_failed, "netdev " + name + ": " + what + ": " + errno_text(error));
+}
+
+tl::unexpected<Error> name_taken(const std::string &name) {
+    return fail(Reason::name_taken,
+                "a netdev named " + name +
+                    " exists that this agent did not make: rename or delete it, or give the "
+                    "Interface another name");
 }
 
 ifreq request_for(const std::string &name) {
@@ -32,8 +41,9 @@ ifreq request_for(const std::string &name) {
     return request;
 }
 
-/* A queue of the TAP of that name, which is made if there is none; `more` flags, IFF_*. */
-Expected<UniqueFd> open_queue(const std::string &name, int more) {
+/* A queue of the TAP of that name, which is made if there is none; `more` flags, IFF_*. A name with
+ * %d is replaced by the one that the kernel makes of it. */
+Expected<UniqueFd> open_queue(std::string &name, int more) {
     UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
     if (!fd) {
         return tap_failed(name, "/dev/net/tun", errno);
@@ -43,18 +53,12 @@ Expected<UniqueFd> open_queue(const std::string &name, int more) {
     if (::ioctl(fd.get(), TUNSETIFF, &request) != 0) {
         return tap_failed(name, "TUNSETIFF", errno);
     }
+    name = request.ifr_name;
     return fd;
 }
 
 int queues_flag(bool multi_queue) {
     return multi_queue ? IFF_MULTI_QUEUE : 0;
-}
-
-tl::unexpected<Error> name_taken(const std::string &name) {
-    return fail(Reason::name_taken,
-                "a netdev named " + name +
-                    " exists that this agent did not make: rename or delete it, or give the "
-                    "Interface another name");
 }
 
 Expected<int> index_of(int socket, const std::string &name) {
@@ -65,16 +69,33 @@ Expected<int> index_of(int socket, const std::string &name) {
     return request.ifr_ifindex;
 }
 
-Expected<void> bring_up(int socket, const std::string &name) {
+/* Sets and clears IFF_ flags. */
+Expected<void> change_flags(int socket, const std::string &name, unsigned set, unsigned clear) {
     ifreq request = request_for(name);
     if (::ioctl(socket, SIOCGIFFLAGS, &request) != 0) {
         return tap_failed(name, "SIOCGIFFLAGS", errno);
     }
-    request.ifr_flags = static_cast<short>(static_cast<unsigned>(request.ifr_flags) | wanted_flags);
+    const unsigned flags = static_cast<unsigned short>(request.ifr_flags);
+    request.ifr_flags = static_cast<short>((flags | set) & ~clear);
     if (::ioctl(socket, SIOCSIFFLAGS, &request) != 0) {
         return tap_failed(name, "cannot be set up: SIOCSIFFLAGS", errno);
     }
     return {};
+}
+
+Expected<void> bring_up(int socket, const std::string &name) {
+    return change_flags(socket, name, wanted_flags, 0);
+}
+
+/* The netdev must be down. */
+Expected<void> rename_netdev(int socket, const std::string &from, const std::string &to) {
+    ifreq request = request_for(from);
+    to.copy(request.ifr_newname, IFNAMSIZ - 1);
+    if (::ioctl(socket, SIOCSIFNAME, &request) == 0) {
+        return {};
+    }
+    return errno == EEXIST ? name_taken(to)
+                           : tap_failed(from, ("cannot be renamed to " + to).c_str(), errno);
 }
 
 /* Before the netdev is up, or it gets a link-local address. */
@@ -115,35 +136,57 @@ Expected<std::vector<std::string>> Taps::owned() {
     return names;
 }
 
+Expected<std::optional<Link>> Taps::find_ours(const std::string &name) {
+    // By index: while the netdev is there, nobody else has it, whatever it is called.
+    const auto ifindex = record_.tap(name);
+    if (!ifindex) {
+        return std::nullopt;
+    }
+    return rtnl_.find(*ifindex).map([](const std::optional<Link> &link) {
+        return link && link->kind == "tun" ? link : std::nullopt;
+    });
+}
+
 Expected<TapState> Taps::ensure(const std::string &name, const TapSpec &spec) {
     if (auto loaded = record_.load_once(); !loaded) {
         return tl::make_unexpected(loaded.error());
     }
-    auto link = rtnl_.find(name);
-    if (!link) {
-        return tl::make_unexpected(link.error());
+    const auto ours = find_ours(name);
+    if (!ours) {
+        return tl::make_unexpected(ours.error());
     }
-    if (!*link) {
-        return create(name, spec);
+    if (*ours) {
+        return adopt(**ours, name, spec);
     }
-    const Link &found = **link;
-    if (record_.tap(name) != found.ifindex || found.kind != "tun") {
-        return name_taken(name);
+    const auto other = rtnl_.find(name);
+    if (!other) {
+        return tl::make_unexpected(other.error());
     }
+    return *other ? name_taken(name) : create(name, spec);
+}
+
+Expected<TapState> Taps::adopt(const Link &found, const std::string &name, const TapSpec &spec) {
+    const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    std::string present_name = found.name;
     if (spec.owner && found.tap_owner != *spec.owner) {
-        const auto queue = open_queue(name, queues_flag(found.tap_multi_queue));
+        const auto queue = open_queue(present_name, queues_flag(found.tap_multi_queue));
         if (!queue) {
             return tl::make_unexpected(queue.error());
         }
         if (::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*spec.owner)) != 0) {
-            return tap_failed(name, "TUNSETOWNER", errno);
+            return tap_failed(present_name, "TUNSETOWNER", errno);
         }
     }
-    if (!is_set_up(found)) {
-        const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-        if (auto up = bring_up(socket.get(), name); !up) {
-            return tl::make_unexpected(up.error());
-        }
+    Expected<void> done;
+    if (present_name != name) {
+        done = change_flags(socket.get(), present_name, 0, IFF_UP)
+                   .and_then([&] { return rename_netdev(socket.get(), present_name, name); })
+                   .and_then([&] { return bring_up(socket.get(), name); });
+    } else if (!is_set_up(found)) {
+        done = bring_up(socket.get(), name);
+    }
+    if (!done) {
+        return tl::make_unexpected(done.error());
     }
     return TapState{
         .ifindex = found.ifindex, .created = false, .multi_queue = found.tap_multi_queue};
@@ -151,12 +194,14 @@ Expected<TapState> Taps::ensure(const std::string &name, const TapSpec &spec) {
 
 Expected<TapState> Taps::create(const std::string &name, const TapSpec &spec) {
     const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    // Fails if somebody has made a TAP of that name since we looked.
-    const auto queue = open_queue(name, IFF_TUN_EXCL | queues_flag(spec.multi_queue));
+    // It gets its name last. ovs-vswitchd opens a netdev as soon as there is one of that name, and
+    // if that went away with us, the userspace datapath would never notice.
+    std::string present_name = name_in_the_making;
+    auto queue = open_queue(present_name, IFF_TUN_EXCL | queues_flag(spec.multi_queue));
     if (!queue) {
         return tl::make_unexpected(queue.error());
     }
-    const auto ifindex = index_of(socket.get(), name);
+    const auto ifindex = index_of(socket.get(), present_name);
     if (!ifindex) {
         return tl::make_unexpected(ifindex.error());
     }
@@ -173,12 +218,19 @@ Expected<TapState> Taps::create(const std::string &name, const TapSpec &spec) {
         ::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*spec.owner)) != 0) {
         return tap_failed(name, "TUNSETOWNER", errno);
     }
-    auto done = disable_ipv6(name).and_then([&] { return bring_up(socket.get(), name); });
-    if (!done) {
+    if (auto done = disable_ipv6(present_name); !done) {
         return tl::make_unexpected(done.error());
     }
     if (::ioctl(queue->get(), TUNSETPERSIST, 1UL) != 0) {
         return tap_failed(name, "TUNSETPERSIST", errno);
+    }
+    const auto done = rename_netdev(socket.get(), present_name, name).and_then([&] {
+        return bring_up(socket.get(), name);
+    });
+    if (!done) {
+        *queue = UniqueFd();
+        (void)remove(name);  // what is left is recorded, and removed or used the next time
+        return tl::make_unexpected(done.error());
     }
     return TapState{.ifindex = *ifindex, .created = true, .multi_queue = spec.multi_queue};
 }
@@ -187,17 +239,12 @@ Expected<void> Taps::remove(const std::string &name) {
     if (auto loaded = record_.load_once(); !loaded) {
         return loaded;
     }
-    const auto ifindex = record_.tap(name);
-    if (!ifindex) {
-        return {};
+    const auto ours = find_ours(name);
+    if (!ours) {
+        return tl::make_unexpected(ours.error());
     }
-    // By index, and only if the index still is a TAP: an index that was freed may be anyone's.
-    auto link = rtnl_.find(name);
-    if (!link) {
-        return tl::make_unexpected(link.error());
-    }
-    if (*link && (*link)->ifindex == *ifindex && (*link)->kind == "tun") {
-        if (auto removed = rtnl_.remove(*ifindex); !removed) {
+    if (*ours) {
+        if (auto removed = rtnl_.remove((*ours)->ifindex); !removed) {
             return removed;
         }
     }

@@ -45,9 +45,10 @@ class Taps {
     /* Makes the TAP be there: up, without ARP and IPv6 (the host's stack must not answer on it),
      * without carrier if it is new, and open to the owner where one is given. Adopts what an
      * earlier agent made, also where it has one queue and is to have many or the other way round:
-     * that needs another netdev. A crash at any point leaves either nothing or what the record
-     * names. Errors: name-taken, when a netdev of that name is not ours; tap-failed; record-failed.
-     */
+     * that needs another netdev. One that somebody renamed gets its name back. A crash at any point
+     * leaves either nothing or what the record names, and never a netdev of that name that goes
+     * away with the agent. Errors: name-taken, when a netdev of that name is not ours; tap-failed;
+     * record-failed. */
     Expected<TapState> ensure(const std::string &name, const TapSpec &spec);
 
     /* Deletes the TAP if it is ours. That it is gone already is no error. */
@@ -59,6 +60,8 @@ class Taps {
 
   private:
     Taps(Rtnl rtnl, OwnedFile record) : rtnl_(std::move(rtnl)), record_(std::move(record)) {}
+    Expected<std::optional<Link>> find_ours(const std::string &name);
+    Expected<TapState> adopt(const Link &found, const std::string &name, const TapSpec &spec);
     Expected<TapState> create(const std::string &name, const TapSpec &spec);
 
     Rtnl rtnl_;

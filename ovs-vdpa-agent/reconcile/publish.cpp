@@ -73,9 +73,8 @@ void Reconciler::publish_host() {
 /* Whether the port's row, which an earlier agent wrote, may say more than we know yet. */
 bool Reconciler::may_be_served_unheard(const Port &port) const {
     const auto unheard = [](const Engine &engine) { return !engine.heard; };
-    return !port.view &&
-           (port.engine ? unheard(engines_[*port.engine])
-                        : std::any_of(engines_.begin(), engines_.end(), unheard));
+    return !port.view && (port.engine ? unheard(engines_[*port.engine])
+                                      : std::any_of(engines_.begin(), engines_.end(), unheard));
 }
 
 void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Error> &notices) {

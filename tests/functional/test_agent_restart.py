@@ -92,7 +92,7 @@ def test_bridge_deleted_while_it_was_dead(sandbox: Sandbox) -> None:
 
 # Killed between any two acts: strace delivers SIGKILL at the n-th call, in any thread, of a system
 # call that changes something outside of the process, for each n until the agent gets through.
-_ACTS = ("ioctl", "rename", "renameat2", "unlink", "fsync", "fdatasync", "sendmsg", "sendto")
+_ACTS = ("ioctl", "rename", "sendmsg", "sendto", "write")
 
 
 def _run_killed_at(box: Sandbox, call: str, number: int, done: Callable[[], bool]) -> bool:
@@ -142,7 +142,7 @@ def test_killed_between_any_two_acts(sandbox: Sandbox, deed: str, call: str) -> 
             sandbox.del_port("vm1")
         wait_for(released, 15, f"the port to be undone after a kill at {call} {number}")
         if survived:
-            print(f"{number - 1} kills")
+            assert number > 1, f"the agent makes no call of {call}"
             return
     raise AssertionError("the agent never got through")
 

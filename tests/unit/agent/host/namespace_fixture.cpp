@@ -93,6 +93,13 @@ void NamespaceTest::rename(const std::string &from, const std::string &to) {
     control(SIOCSIFNAME, request);
 }
 
+void NamespaceTest::rename_by_hand(const std::string &from, const std::string &to) {
+    set_up(from, false);
+    ifreq request = named(from);
+    to.copy(request.ifr_newname, IFNAMSIZ - 1);
+    control(SIOCSIFNAME, request);
+}
+
 void NamespaceTest::set_up(const std::string &name, bool up) {
     ifreq request = named(name);
     control(SIOCGIFFLAGS, request);

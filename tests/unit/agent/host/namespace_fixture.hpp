@@ -35,6 +35,7 @@ class NamespaceTest : public testing::Test {
     /* A TAP that somebody else made; persistent, or for as long as the result lives. */
     static UniqueFd make_foreign(const std::string &name, bool persistent);
     static void remove_by_hand(const std::string &name);
+    static void rename_by_hand(const std::string &from, const std::string &to);
     static void rename(const std::string &from, const std::string &to);
     static void set_up(const std::string &name, bool up);
 

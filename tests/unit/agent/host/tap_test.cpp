@@ -173,6 +173,41 @@ TEST_F(TapTest, that_took_the_name_of_ours_is_left_alone) {
     EXPECT_EQ(recorded("vm1"), std::nullopt) << "nothing of ours is there any more";
 }
 
+TEST_F(TapTest, that_was_renamed_by_hand_gets_its_name_back) {
+    const auto made = open_taps().ensure("vm1", {});
+    ASSERT_TRUE(made);
+    rename_by_hand("vm1", "tap7");
+    const auto again = open_taps().ensure("vm1", {});
+    ASSERT_TRUE(again) << again.error().detail;
+    EXPECT_EQ(again->ifindex, made->ifindex);
+    EXPECT_FALSE(find("tap7"));
+    ASSERT_TRUE(find("vm1"));
+    EXPECT_TRUE(is_set_up(*find("vm1")));
+}
+
+TEST_F(TapTest, that_was_renamed_by_hand_is_deleted_too) {
+    Taps taps = open_taps();
+    ASSERT_TRUE(taps.ensure("vm1", {}));
+    rename_by_hand("vm1", "tap7");
+    ASSERT_TRUE(taps.remove("vm1"));
+    EXPECT_FALSE(find("tap7"));
+    EXPECT_THAT(*taps.owned(), IsEmpty());
+}
+
+TEST_F(TapTest, whose_name_was_given_to_another_waits_until_it_is_free) {
+    Taps taps = open_taps();
+    ASSERT_TRUE(taps.ensure("vm1", {}));
+    rename_by_hand("vm1", "tap7");
+    make_foreign("vm1", true);
+    const auto again = taps.ensure("vm1", {});
+    ASSERT_FALSE(again);
+    EXPECT_EQ(again.error().reason, Reason::name_taken);
+    EXPECT_TRUE(find("tap7"));
+    remove_by_hand("vm1");
+    ASSERT_TRUE(taps.ensure("vm1", {}));
+    EXPECT_FALSE(find("tap7"));
+}
+
 TEST_F(TapTest, is_deleted_with_its_record) {
     Taps taps = open_taps();
     ASSERT_TRUE(taps.ensure("vm1", {}));

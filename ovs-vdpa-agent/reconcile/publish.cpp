@@ -134,9 +134,36 @@ void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Er
                          view.reason == Reason::config_rejected;
         bad ? module.warn(limit, text) : module.info(limit, text);
     }
+    const bool is_new = !port.view && !port.parsed->served_socket;
     port.view = view;
     env_.board.set_port(view);
-    updates_.push_back(report::port_status(view));
+    if (is_new && view.state == State::provisioning && env_.first_report_delay.count() > 0) {
+        defer(port.name, report::port_status(view));
+    } else {
+        deferred_.erase(port.name);
+        updates_.push_back(report::port_status(view));
+    }
+}
+
+void Reconciler::defer(const std::string &port, ovs::StatusUpdate update) {
+    const bool is_first = deferred_.empty();
+    deferred_[port] = std::move(update);
+    if (!is_first) {
+        return;
+    }
+    deferred_timer_.expires_after(env_.first_report_delay);
+    deferred_timer_.async_wait([this](const boost::system::error_code &cancelled) {
+        if (cancelled) {
+            return;
+        }
+        std::vector<ovs::StatusUpdate> due;
+        for (auto &[name, deferred] : std::exchange(deferred_, {})) {
+            due.push_back(std::move(deferred));
+        }
+        if (!due.empty()) {
+            env_.set_status(std::move(due));
+        }
+    });
 }
 
 }  // namespace vdpa::agent::reconcile

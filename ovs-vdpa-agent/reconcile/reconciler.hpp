@@ -35,10 +35,13 @@ class Reconciler : public engine::EngineListener {
          * May be empty. */
         std::function<void()> on_first_pass;
         BackoffLimits backoff;
+        /* How long it is kept back that a new port is being provisioned, which mostly takes less.
+         * At each change of a row ovs-vswitchd looks at all of its ports anew. */
+        std::chrono::milliseconds first_report_delay{100};
     };
 
     explicit Reconciler(Environment environment)
-        : env_(std::move(environment)), owned_retry_(env_.io) {}
+        : env_(std::move(environment)), owned_retry_(env_.io), deferred_timer_(env_.io) {}
 
     /* Before anything else; in the order of the indexes that the engines were made with. */
     void set_engines(std::vector<engine::EngineService *> engines);
@@ -127,6 +130,7 @@ class Reconciler : public engine::EngineListener {
     bool may_be_served_unheard(const Port &port) const;
     void publish_host();
     void report(Port &port, const Verdict &verdict, const std::vector<Error> &notices);
+    void defer(const std::string &port, ovs::StatusUpdate update);
 
     Environment env_;
     std::vector<Engine> engines_;
@@ -152,6 +156,8 @@ class Reconciler : public engine::EngineListener {
     bool host_awake_ = false;
     bool pass_posted_ = false;
     std::vector<ovs::StatusUpdate> updates_;
+    std::map<std::string, ovs::StatusUpdate> deferred_;  // by port
+    boost::asio::steady_timer deferred_timer_;
 };
 
 }  // namespace vdpa::agent::reconcile

@@ -112,6 +112,7 @@ void Reconciler::forget(Port &port) {
     place_on(port, std::nullopt);
     hold_socket(port, "");
     env_.board.erase_port(name);
+    deferred_.erase(name);
     updates_.push_back(report::no_port_status(name));
     ports_.erase(name);
 }

@@ -80,6 +80,29 @@ TEST_F(Provisioning, the_netdev_is_there_before_an_engine_is) {
     EXPECT_EQ(netdevs.devices.at("vm1").owner, engine.info.uid);
 }
 
+TEST_F(Provisioning, that_takes_no_time_is_not_written_to_the_row) {
+    first_report_delay = std::chrono::hours(1);
+    start();
+    const size_t before = writes;
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    EXPECT_EQ(state("vm1"), "listening");
+    EXPECT_EQ(writes, before + 1);
+}
+
+TEST_F(Provisioning, that_takes_long_is_written_to_the_row) {
+    first_report_delay = std::chrono::milliseconds(20);
+    start();
+    engine.hold_outcomes();
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    EXPECT_EQ(state("vm1"), "");
+    EXPECT_TRUE(until([this] { return state("vm1") == "provisioning"; }));
+    engine.let_outcomes_go();
+    settle();
+    EXPECT_EQ(state("vm1"), "listening");
+}
+
 TEST_F(Provisioning, nothing_is_done_before_it_is_known_what_is_ours) {
     netdevs.hold();
     start();

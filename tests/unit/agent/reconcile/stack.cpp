@@ -37,7 +37,7 @@ void Stack::start_agent() {
     agent = std::make_unique<Reconciler>(Reconciler::Environment{
         *agent_io, netdevs, accounts, *board,
         [this](const std::vector<ovs::StatusUpdate> &updates) { take_updates(updates); },
-        [this] { first_passes++; }, backoff});
+        [this] { first_passes++; }, backoff, first_report_delay});
     std::vector<engine::EngineService *> services;
     for (size_t i = 0; i < engines.size(); i++) {
         engines[i]->attach(*agent, i);

@@ -72,6 +72,7 @@ class Stack : public testing::Test {
 
     boost::asio::io_context io;  // of the world; an agent has its own, which ends with it
     BackoffLimits backoff = no_retries;
+    std::chrono::milliseconds first_report_delay{0};
     FakeNetdevs netdevs{io};
     FakeAccounts accounts;
     std::unique_ptr<report::Board> board;

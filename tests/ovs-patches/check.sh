@@ -32,6 +32,7 @@ readonly -A unit_tests=(
 )
 readonly -A system_tests=(
     [1]='interface - options of a vDPA port$'
+    [2]='interface - options of a vDPA port$'
     [3]='interface - vDPA port is added when its network device comes$'
 )
 # Files of the unprivileged suite whose tests the series could break.

@@ -11,6 +11,8 @@
 #
 #   --force          also when nothing changed since it passed
 #   --no-functional  without the project's functional tests
+#   --preset=NAME    run those with the daemons in build/NAME; without it, with release, which is
+#                    built first
 #   --print-bin      build what is not built, print the folder with the patched programs, end
 #
 # The build stays in ${XDG_CACHE_HOME:-/var/cache}/ovs-vdpa-agent; with it, a run after a change
@@ -234,18 +236,24 @@ functional_tests() {
     fi
     say "the project's functional tests with the patched Open vSwitch"
     export OVDA_OVS_BIN=$cache/bin
-    "$root/tests/run.sh" --functional
+    if [[ -n $preset ]]; then
+        export OVDA_BUILD=$root/build/$preset
+        "$root/tests/run.sh" --functional --no-build --preset="$preset"
+    else
+        "$root/tests/run.sh" --functional
+    fi
     (cd "$root/tests/functional" && "$python" -m pytest -c pytest.ini -p conftest \
         "$root/tests/ovs-patches/test_patched_ovs.py")
 }
 
-force= functional=yes print_bin=
+force="" functional=yes preset="" print_bin=""
 while [[ $# -gt 0 ]]; do
     case $1 in
     --force) force=yes ;;
     --no-functional) functional= ;;
+    --preset=*) preset=${1#*=} ;;
     --print-bin) print_bin=yes ;;
-    -h | --help) sed -n '4,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '4,20s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) die "unknown option $1" ;;
     esac
     shift

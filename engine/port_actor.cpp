@@ -129,7 +129,7 @@ Expected<void> PortActor::replace(const schema::PortSpec &spec) {
             return free;
         }
     }
-    auto port = vhost::Port::create(context_.vhost, spec, connections_, report_);
+    auto port = vhost::Port::create(context_.vhost, spec, connections_, report_, port_ != nullptr);
     if (!port) {
         return tl::make_unexpected(port.error());
     }

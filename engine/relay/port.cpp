@@ -102,7 +102,10 @@ void PortState::load() {
     features_ = front_end_->features(vid_);
     memory_ = GuestMemory(front_end_->memory(vid_));
     log_ = front_end_->dirty_log(vid_);
-    complaints_.check(tap_.configure(net_header_size(features_), tap_offloads(features_)));
+    if (auto done = tap_.configure(net_header_size(features_), tap_offloads(features_)); !done) {
+        complaints_.check(done);
+        return;
+    }
     if (fresh_) {
         // From before, with other offloads and perhaps for another guest.
         tap_.drain();
@@ -273,7 +276,7 @@ Expected<std::unique_ptr<Port>> Port::attach(Workers &workers, const PortConfig 
                     "port " + config.name + ": the number of queue pairs is 1 to 128, not " +
                         std::to_string(config.max_queue_pairs));
     }
-    auto tap = Tap::open(config.netdev, config.max_queue_pairs);
+    auto tap = Tap::open(config.netdev, config.max_queue_pairs, config.takes_over);
     if (!tap) {
         return tl::make_unexpected(tap.error());
     }

@@ -47,6 +47,7 @@ struct PortConfig {
     std::string netdev;  // the TAP netdev, which must exist and be persistent
     uint16_t
         max_queue_pairs;  // 1 to 128; the rings are 0 to 2 * max_queue_pairs, control ring included
+    bool takes_over = false;  // a Port of this process has the netdev open, and lets go of it first
 };
 
 /* One emulated VF: a TAP netdev and, at times, a front-end.

@@ -38,15 +38,15 @@ tl::unexpected<Error> Tap::failed(const std::string &what) const {
                 "TAP netdev " + netdev_ + ": " + what + ": " + errno_text(error));
 }
 
-Expected<Tap> Tap::open(const std::string &netdev, unsigned max_queues) {
+Expected<Tap> Tap::open(const std::string &netdev, unsigned max_queues, bool takes_over) {
     Tap tap(netdev, max_queues);
-    if (auto done = tap.open_first_queue(); !done) {
+    if (auto done = tap.open_first_queue(takes_over); !done) {
         return tl::make_unexpected(done.error());
     }
     return tap;
 }
 
-Expected<void> Tap::open_first_queue() {
+Expected<void> Tap::open_first_queue(bool takes_over) {
     int refusal = 0;
     auto fd = attach(refusal);
     if (refusal == EINVAL) {
@@ -55,7 +55,8 @@ Expected<void> Tap::open_first_queue() {
     }
     if (!multi_queue_) {
         // Opened by take(), then: one that is open gets frames that nobody reads yet.
-        return fd || refusal == EBUSY ? Expected<void>() : tl::make_unexpected(fd.error());
+        return fd || (takes_over && refusal == EBUSY) ? Expected<void>()
+                                                      : tl::make_unexpected(fd.error());
     }
     if (!fd) {
         return tl::make_unexpected(fd.error());

@@ -18,9 +18,10 @@ namespace vdpa::engine::relay {
 class Tap {
   public:
     /* Looks that the netdev is there and can be opened, and leaves it as it is, for another may be
-     * serving it. Errors: netdev-missing; tap-failed, when it is no such TAP or the kernel refuses.
-     */
-    static Expected<Tap> open(const std::string &netdev, unsigned max_queues);
+     * serving it. With `takes_over` it may have the only queue until take(). Errors:
+     * netdev-missing; tap-failed, when it is no such TAP or the kernel refuses. */
+    static Expected<Tap> open(const std::string &netdev, unsigned max_queues,
+                              bool takes_over = false);
     ~Tap();
     Tap(Tap &&) = default;
     Tap &operator=(Tap &&) = delete;
@@ -56,7 +57,7 @@ class Tap {
     };
 
     Tap(std::string netdev, unsigned max_queues);
-    Expected<void> open_first_queue();
+    Expected<void> open_first_queue(bool takes_over);
     /* `refusal`: the error number of TUNSETIFF, 0 if that was not the reason. */
     Expected<UniqueFd> attach(int &refusal) const;
     Expected<void> set_steered(Queue &queue, bool in_use) const;

@@ -39,9 +39,9 @@ Port::~Port() {
 }
 
 Expected<std::unique_ptr<Port>> Port::create(const Context &context, const schema::PortSpec &spec,
-                                             uint64_t connections, Report report) {
+                                             uint64_t connections, Report report, bool takes_over) {
     std::unique_ptr<Port> port(new Port(context, spec, connections, std::move(report)));
-    auto relay = port->attach(spec.max_queues);
+    auto relay = port->attach(spec.max_queues, takes_over);
     if (!relay) {
         return tl::make_unexpected(relay.error());
     }
@@ -49,11 +49,12 @@ Expected<std::unique_ptr<Port>> Port::create(const Context &context, const schem
     return port;
 }
 
-Expected<std::unique_ptr<relay::Port>> Port::attach(uint32_t max_queues) const {
+Expected<std::unique_ptr<relay::Port>> Port::attach(uint32_t max_queues, bool takes_over) const {
     return relay::Port::attach(context_.workers,
                                {.name = spec_.name,
                                 .netdev = spec_.device.name,
-                                .max_queue_pairs = static_cast<uint16_t>(max_queues)});
+                                .max_queue_pairs = static_cast<uint16_t>(max_queues),
+                                .takes_over = takes_over});
 }
 
 Expected<void> Port::start(Port *replaced) {
@@ -206,7 +207,7 @@ Expected<void> Port::set_offer(const Offer &offer) {
 
 Expected<void> Port::switch_offer(const Offer &offer) {
     if (offer.max_queues != offer_.max_queues) {
-        auto relay = attach(offer.max_queues);
+        auto relay = attach(offer.max_queues, relay_ != nullptr);
         if (!relay) {
             return tl::make_unexpected(relay.error());
         }

@@ -36,10 +36,12 @@ class Port {
      * reported before start() succeeded. */
     using Report = std::function<void(const Live &)>;
 
-    /* `connections`: where to start counting. Errors: netdev-missing, tap-failed. */
+    /* `connections`: where to start counting. `takes_over`: another Port has the netdev now.
+     * Errors: netdev-missing, tap-failed. */
     static Expected<std::unique_ptr<Port>> create(const Context &context,
                                                   const schema::PortSpec &spec,
-                                                  uint64_t connections, Report report);
+                                                  uint64_t connections, Report report,
+                                                  bool takes_over = false);
     /* As stop(). */
     ~Port();
     Port(const Port &) = delete;
@@ -81,7 +83,7 @@ class Port {
     Expected<void> start_client(Port *replaced);
     Expected<void> register_driver(const std::string &library_path);
     void unregister_driver();
-    Expected<std::unique_ptr<relay::Port>> attach(uint32_t max_queues) const;
+    Expected<std::unique_ptr<relay::Port>> attach(uint32_t max_queues, bool takes_over) const;
     Expected<void> switch_offer(const Offer &offer);
     rte_vhost_msg_result reject(Message &message, const char *why);
     rte_vhost_msg_result get_config(Message &message) const;

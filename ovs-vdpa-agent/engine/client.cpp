@@ -148,6 +148,9 @@ void Client::start_dpdk() {
             if (!result) {
                 // If DPDK failed, the engine says more about it in its info.
                 start_refused_ = Error{result.error().reason, path_ + ": " + result.error().detail};
+                if (!ready_) {
+                    report_down(*start_refused_);
+                }
                 again_later();
                 return;
             }

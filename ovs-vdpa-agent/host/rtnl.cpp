@@ -46,6 +46,11 @@ void parse_link_info(nlattr *info, Link &link) {
     if (data[IFLA_TUN_OWNER]) {
         link.tap_owner = nla_get_u32(data[IFLA_TUN_OWNER]);
     }
+    const auto is_set = [&data](int attribute) {
+        return data[attribute] && nla_get_u8(data[attribute]) != 0;
+    };
+    link.is_emulated_vf = data[IFLA_TUN_TYPE] && nla_get_u8(data[IFLA_TUN_TYPE]) == IFF_TAP &&
+                          is_set(IFLA_TUN_VNET_HDR) && is_set(IFLA_TUN_PERSIST);
     if (data[IFLA_TUN_MULTI_QUEUE]) {
         link.tap_multi_queue = nla_get_u8(data[IFLA_TUN_MULTI_QUEUE]) != 0;
     }
@@ -76,6 +81,9 @@ std::optional<Link> parse_link(nlmsghdr *message) {
     link.name = nla_get_string(attributes[IFLA_IFNAME]);
     if (attributes[IFLA_MASTER]) {
         link.master = static_cast<int>(nla_get_u32(attributes[IFLA_MASTER]));
+    }
+    if (attributes[IFLA_IFALIAS]) {
+        link.alias = nla_get_string(attributes[IFLA_IFALIAS]);
     }
     if (attributes[IFLA_LINKINFO]) {
         parse_link_info(attributes[IFLA_LINKINFO], link);
@@ -138,6 +146,24 @@ Expected<std::optional<Link>> Rtnl::get(nl_msg *request, const std::string &what
         return rtnl_failed(what, error);
     }
     return link;
+}
+
+Expected<void> Rtnl::set_alias(int ifindex, const std::string &alias) {
+    const std::unique_ptr<nl_msg, MessageDeleter> request(nlmsg_alloc_simple(RTM_NEWLINK, 0));
+    ifinfomsg header{};
+    header.ifi_index = ifindex;
+    if (!request || nlmsg_append(request.get(), &header, sizeof header, NLMSG_ALIGNTO) < 0 ||
+        nla_put_string(request.get(), IFLA_IFALIAS, alias.c_str()) < 0) {
+        return rtnl_failed(alias, -NLE_NOMEM);
+    }
+    int error = nl_send_auto(socket_.get(), request.get());
+    if (error >= 0) {
+        error = nl_wait_for_ack(socket_.get());
+    }
+    if (error < 0) {
+        return rtnl_failed("alias of the netdev with index " + std::to_string(ifindex), error);
+    }
+    return {};
 }
 
 Expected<void> Rtnl::remove(int ifindex) {

@@ -27,7 +27,10 @@ struct Link {
     std::string kind;                // IFLA_INFO_KIND: "tun" for a TAP; empty for hardware
     std::optional<int> master;       // ifindex of what it is attached to
     std::optional<uid_t> tap_owner;  // IFLA_TUN_OWNER; absent: anyone with CAP_NET_ADMIN
-    bool tap_multi_queue = false;    // IFLA_TUN_MULTI_QUEUE
+    std::string alias;               // IFLA_IFALIAS
+    /* IFLA_TUN_TYPE is TAP, and it is persistent and has a virtio-net header. */
+    bool is_emulated_vf = false;
+    bool tap_multi_queue = false;  // IFLA_TUN_MULTI_QUEUE
 
     bool operator==(const Link &) const = default;
 };
@@ -45,6 +48,8 @@ class Rtnl {
     /* The netdev of that name, or nothing. Error: negative libnl code as a sentence. */
     Expected<std::optional<Link>> find(const std::string &name);
     Expected<std::optional<Link>> find(int ifindex);
+    /* Error: negative libnl code as a sentence. */
+    Expected<void> set_alias(int ifindex, const std::string &alias);
     /* Deletes the netdev with that index. That there is none is no error. */
     Expected<void> remove(int ifindex);
 

@@ -3,8 +3,11 @@
 
 #include <fcntl.h>
 #include <linux/if.h>
+#include <linux/if_arp.h>
+#include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -23,6 +26,11 @@ constexpr int tap_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 constexpr unsigned wanted_flags = IFF_UP | IFF_NOARP;
 /* What a netdev is called until it is ready; the kernel puts a number to it. */
 constexpr const char *name_in_the_making = "ovda%d";
+constexpr const char *mark = "ovs-vdpa-agent";
+
+#ifndef IFF_NO_CARRIER
+#define IFF_NO_CARRIER 0x0040  // Linux 6.1; older kernels take no notice of it
+#endif
 
 tl::unexpected<Error> tap_failed(const std::string &name, const char *what, int error) {
     return fail(Reason::tap_failed, "netdev " + name + ": " + what + ": " + errno_text(error));
@@ -55,6 +63,22 @@ Expected<UniqueFd> open_queue(std::string &name, int more) {
     }
     name = request.ifr_name;
     return fd;
+}
+
+/* A random address of our own choosing. udev replaces the kernel's by one that it derives from the
+ * name, which at that time is not the netdev's own. */
+Expected<void> set_address(int socket, const std::string &name) {
+    ifreq request = request_for(name);
+    auto *address = reinterpret_cast<unsigned char *>(request.ifr_hwaddr.sa_data);
+    if (::getrandom(address, ETH_ALEN, 0) != ETH_ALEN) {
+        return tap_failed(name, "getrandom", errno);
+    }
+    address[0] = static_cast<unsigned char>((address[0] | 0x02U) & ~0x01U);  // local, unicast
+    request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+    if (::ioctl(socket, SIOCSIFHWADDR, &request) != 0) {
+        return tap_failed(name, "SIOCSIFHWADDR", errno);
+    }
+    return {};
 }
 
 int queues_flag(bool multi_queue) {
@@ -137,13 +161,16 @@ Expected<std::vector<std::string>> Taps::owned() {
 }
 
 Expected<std::optional<Link>> Taps::find_ours(const std::string &name) {
-    // By index: while the netdev is there, nobody else has it, whatever it is called.
+    // By index, for it may have been renamed; and by a mark, for the index may have come with a
+    // netdev from another network namespace.
     const auto ifindex = record_.tap(name);
     if (!ifindex) {
         return std::nullopt;
     }
-    return rtnl_.find(*ifindex).map([](const std::optional<Link> &link) {
-        return link && link->kind == "tun" ? link : std::nullopt;
+    return rtnl_.find(*ifindex).map([&name](const std::optional<Link> &link) {
+        const bool is_ours =
+            link && link->is_emulated_vf && (link->alias == mark || link->name == name);
+        return is_ours ? link : std::nullopt;
     });
 }
 
@@ -162,16 +189,43 @@ Expected<TapState> Taps::ensure(const std::string &name, const TapSpec &spec) {
     if (!other) {
         return tl::make_unexpected(other.error());
     }
-    return *other ? name_taken(name) : create(name, spec);
+    if (*other) {
+        return name_taken(name);
+    }
+    const bool replaced = record_.tap(name).has_value();
+    return create(name, spec).map([replaced](TapState made) {
+        made.replaced = replaced;
+        return made;
+    });
 }
 
 Expected<TapState> Taps::adopt(const Link &found, const std::string &name, const TapSpec &spec) {
     const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     std::string present_name = found.name;
+    if (present_name != name) {
+        // ovs-vswitchd may not have noticed yet that it has lost the name, and would wedge.
+        if (found.master) {
+            return fail(Reason::ovs_detach, "netdev " + name + " was renamed to " + present_name +
+                                                " and is attached: rename it back, or detach it");
+        }
+        const auto other = rtnl_.find(name);
+        if (!other) {
+            return tl::make_unexpected(other.error());
+        }
+        if (*other) {
+            return name_taken(name);
+        }
+    }
     if (spec.owner && found.tap_owner != *spec.owner) {
-        const auto queue = open_queue(present_name, queues_flag(found.tap_multi_queue));
+        const auto queue =
+            open_queue(present_name, IFF_NO_CARRIER | queues_flag(found.tap_multi_queue));
         if (!queue) {
             return tl::make_unexpected(queue.error());
+        }
+        ifreq opened{};
+        if (::ioctl(queue->get(), TUNGETIFF, &opened) != 0 ||
+            (opened.ifr_flags & IFF_PERSIST) == 0) {
+            return fail(Reason::tap_failed, "netdev " + name + " was deleted meanwhile");
         }
         if (::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*spec.owner)) != 0) {
             return tap_failed(present_name, "TUNSETOWNER", errno);
@@ -182,14 +236,19 @@ Expected<TapState> Taps::adopt(const Link &found, const std::string &name, const
         done = change_flags(socket.get(), present_name, 0, IFF_UP)
                    .and_then([&] { return rename_netdev(socket.get(), present_name, name); })
                    .and_then([&] { return bring_up(socket.get(), name); });
+        if (!done) {
+            (void)bring_up(socket.get(), present_name);
+        }
     } else if (!is_set_up(found)) {
         done = bring_up(socket.get(), name);
     }
     if (!done) {
         return tl::make_unexpected(done.error());
     }
-    return TapState{
-        .ifindex = found.ifindex, .created = false, .multi_queue = found.tap_multi_queue};
+    return TapState{.ifindex = found.ifindex,
+                    .created = false,
+                    .replaced = false,
+                    .multi_queue = found.tap_multi_queue};
 }
 
 Expected<TapState> Taps::create(const std::string &name, const TapSpec &spec) {
@@ -218,7 +277,10 @@ Expected<TapState> Taps::create(const std::string &name, const TapSpec &spec) {
         ::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*spec.owner)) != 0) {
         return tap_failed(name, "TUNSETOWNER", errno);
     }
-    if (auto done = disable_ipv6(present_name); !done) {
+    if (auto done = disable_ipv6(present_name)
+                        .and_then([&] { return set_address(socket.get(), present_name); })
+                        .and_then([&] { return rtnl_.set_alias(*ifindex, mark); });
+        !done) {
         return tl::make_unexpected(done.error());
     }
     if (::ioctl(queue->get(), TUNSETPERSIST, 1UL) != 0) {
@@ -232,7 +294,8 @@ Expected<TapState> Taps::create(const std::string &name, const TapSpec &spec) {
         (void)remove(name);  // what is left is recorded, and removed or used the next time
         return tl::make_unexpected(done.error());
     }
-    return TapState{.ifindex = *ifindex, .created = true, .multi_queue = spec.multi_queue};
+    return TapState{
+        .ifindex = *ifindex, .created = true, .replaced = false, .multi_queue = spec.multi_queue};
 }
 
 Expected<void> Taps::remove(const std::string &name) {

@@ -23,7 +23,8 @@ struct TapSpec {
 
 struct TapState {
     int ifindex = 0;
-    bool created = false;  // just now; otherwise it was there
+    bool created = false;   // just now; otherwise it was there
+    bool replaced = false;  // created, and there had been another since the host was started
     bool multi_queue = false;
 };
 
@@ -45,9 +46,10 @@ class Taps {
     /* Makes the TAP be there: up, without ARP and IPv6 (the host's stack must not answer on it),
      * without carrier if it is new, and open to the owner where one is given. Adopts what an
      * earlier agent made, also where it has one queue and is to have many or the other way round:
-     * that needs another netdev. One that somebody renamed gets its name back. A crash at any point
-     * leaves either nothing or what the record names, and never a netdev of that name that goes
-     * away with the agent. Errors: name-taken, when a netdev of that name is not ours; tap-failed;
+     * that needs another netdev. One that somebody renamed gets its name back, unless it is
+     * attached to something. A crash at any point leaves either nothing or what the record names,
+     * and never a netdev of that name that goes away with the agent. Errors: ovs-detach, when one
+     * that was renamed is attached; name-taken, when a netdev of that name is not ours; tap-failed;
      * record-failed. */
     Expected<TapState> ensure(const std::string &name, const TapSpec &spec);
 

@@ -102,10 +102,12 @@ void Reconciler::advance(Port &port) {
     notices.insert(notices.end(), port.parsed->notices.begin(), port.parsed->notices.end());
 
     if (port.netdev == Port::Netdev::present && !port.multi_queue && port.wanted->max_queues > 1) {
-        notices.push_back({Reason::single_queue_netdev,
-                           "netdev " + port.name +
-                               " was made for one queue pair, so all that the guest receives comes "
-                               "by its first one: delete the port and add it again"});
+        notices.push_back(
+            {Reason::single_queue_netdev,
+             "netdev " + port.name +
+                 " was made for one queue pair, so all that the guest receives comes "
+                 "by its first one: delete the port and, once its netdev is gone, add it "
+                 "again"});
     }
 
     choose_engine(port);
@@ -230,13 +232,14 @@ void Reconciler::take_netdev(Port &port, const Expected<host::TapState> &result)
         return;
     }
     port.netdev_error.reset();
-    if (result->created && port.was_open_in_switch && port.row &&
+    if (result->replaced && port.was_open_in_switch && port.row &&
         port.row->datapath_type == "netdev") {
         // lib/netdev-linux.c reads by a socket that is bound to the index of the one before.
         module.warn(limit, port.name +
-                               ": the netdev was deleted by somebody and is made again; the "
-                               "userspace datapath of ovs-vswitchd takes no frame from it unless "
-                               "the port is deleted and added again, or ovs-vswitchd restarted");
+                               ": the netdev was deleted and is made again; the userspace "
+                               "datapath of ovs-vswitchd takes no frame from it unless the port is "
+                               "deleted and, once its netdev is gone, added again, or ovs-vswitchd "
+                               "restarted");
     }
     port.ifindex = result->ifindex;
     port.multi_queue = result->multi_queue;

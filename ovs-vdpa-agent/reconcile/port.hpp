@@ -104,6 +104,7 @@ struct Port {
 
     /* As last reported. */
     std::optional<report::PortView> view;
+    bool reported = false;  // to the database, too
 
     /* Whether the engine serves the port in some way, not necessarily as wanted. */
     bool is_served() const {

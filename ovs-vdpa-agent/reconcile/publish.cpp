@@ -73,16 +73,16 @@ void Reconciler::publish_host() {
 /* Whether the port's row, which an earlier agent wrote, may say more than we know yet. */
 bool Reconciler::may_be_served_unheard(const Port &port) const {
     const auto unheard = [](const Engine &engine) { return !engine.heard; };
-    return !port.view && (port.engine ? unheard(engines_[*port.engine])
-                                      : std::any_of(engines_.begin(), engines_.end(), unheard));
+    const bool has_status = port.parsed && (port.parsed->served_socket || port.parsed->was_valid);
+    return has_status && !port.reported &&
+           (port.engine ? unheard(engines_[*port.engine])
+                        : std::any_of(engines_.begin(), engines_.end(), unheard));
 }
 
 void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Error> &notices) {
     const bool is_preliminary =
         verdict.state == State::provisioning || verdict.state == State::waiting;
-    if (is_preliminary && may_be_served_unheard(port)) {
-        return;
-    }
+    const bool is_silent = is_preliminary && may_be_served_unheard(port);
     report::PortView view;
     view.name = port.name;
     view.bridge = port.row->bridge;
@@ -122,7 +122,7 @@ void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Er
     }
     const bool same_state = port.view && port.view->state == view.state;
     view.since = same_state ? port.view->since : std::chrono::system_clock::now();
-    if (view == port.view) {
+    if (view == port.view && (port.reported || is_silent)) {
         return;
     }
     if (!same_state || port.view->reason != view.reason) {
@@ -134,9 +134,13 @@ void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Er
                          view.reason == Reason::config_rejected;
         bad ? module.warn(limit, text) : module.info(limit, text);
     }
-    const bool is_new = !port.view && !port.parsed->served_socket;
+    const bool is_new = !port.reported && !port.parsed->served_socket;
     port.view = view;
     env_.board.set_port(view);
+    if (is_silent) {
+        return;
+    }
+    port.reported = true;
     if (is_new && view.state == State::provisioning && env_.first_report_delay.count() > 0) {
         defer(port.name, report::port_status(view));
     } else {

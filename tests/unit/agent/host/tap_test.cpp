@@ -198,11 +198,13 @@ TEST_F(TapTest, whose_name_was_given_to_another_waits_until_it_is_free) {
     Taps taps = open_taps();
     ASSERT_TRUE(taps.ensure("vm1", {}));
     rename_by_hand("vm1", "tap7");
+    set_up("tap7", true);
     make_foreign("vm1", true);
     const auto again = taps.ensure("vm1", {});
     ASSERT_FALSE(again);
     EXPECT_EQ(again.error().reason, Reason::name_taken);
-    EXPECT_TRUE(find("tap7"));
+    ASSERT_TRUE(find("tap7"));
+    EXPECT_TRUE(is_set_up(*find("tap7"))) << "a guest may be using it";
     remove_by_hand("vm1");
     ASSERT_TRUE(taps.ensure("vm1", {}));
     EXPECT_FALSE(find("tap7"));

@@ -120,6 +120,7 @@ class FakeNetdevs : public host::NetdevService {
             return tl::make_unexpected(*error);
         }
         const bool created = found == devices.end();
+        const bool was_recorded = record.contains(name);
         Netdev &device = devices[name];
         if (created) {
             device.ifindex = next_ifindex_++;
@@ -128,7 +129,10 @@ class FakeNetdevs : public host::NetdevService {
             tell(name);
         }
         device.owner = spec.owner ? spec.owner : device.owner;
-        return host::TapState{device.ifindex, created, device.multi_queue};
+        return host::TapState{.ifindex = device.ifindex,
+                              .created = created,
+                              .replaced = created && was_recorded,
+                              .multi_queue = device.multi_queue};
     }
     Expected<void> remove(const std::string &name) {
         if (const auto error = remove_error ? remove_error(name) : std::nullopt) {

@@ -20,7 +20,7 @@ class TapSandbox : public testing::Test {
     void SetUp() override;
     void TearDown() override;
 
-    /* A persistent multi-queue TAP that is up, as an emulated VF is. */
+    /* A persistent TAP that is up, as an emulated VF is. */
     void make_tap(const std::string &name, bool multi_queue = true);
     bool exists(const std::string &name) const;
     bool carrier(const std::string &name) const;

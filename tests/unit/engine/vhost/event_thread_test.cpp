@@ -115,7 +115,8 @@ std::vector<std::string> names_in(const std::string &folder) {
 
 /* Waits until the library's thread is in its poll(). */
 void wait_until_asleep() {
-    for (;;) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    while (std::chrono::steady_clock::now() < end) {
         for (const std::string &task : names_in("/proc/self/task")) {
             const std::string folder = "/proc/self/task/" + task;
             std::string name;
@@ -128,6 +129,7 @@ void wait_until_asleep() {
         }
         std::this_thread::yield();
     }
+    ADD_FAILURE() << "no thread called vhost-events went to sleep";
 }
 
 int count_of(const std::function<bool(int)> &attempt) {

@@ -123,7 +123,7 @@ def initramfs(kernel: Kernel, folder: Path, in_guest: str) -> Path:
 def run_guest(kernel: Kernel, ramdisk: Path) -> str:
     """Boots, and returns what the guest wrote to its console until it powered itself off."""
     argv = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-user-config",
-            "-no-reboot", "-accel", "tcg,thread=multi", "-cpu", "max", "-machine", "q35",
+            "-no-reboot", "-accel", "tcg,thread=single", "-cpu", "max", "-machine", "q35",
             "-smp", "2", "-m", "1536", "-kernel", str(kernel.image), "-initrd", str(ramdisk),
             "-append", "console=ttyS0 panic=-1 quiet",
             "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,"

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ovs-vdpa-agent/host/inventory.hpp"
+#include "schema/support/error.hpp"
+
+namespace vdpa::agent::host {
+
+/* One entry of Open_vSwitch other_config:vdpa-pfs. */
+struct PfSpec {
+    Handle handle;
+    std::optional<uint32_t> num_vfs;  // none: as many as there are
+
+    bool operator==(const PfSpec &) const = default;
+};
+
+/* One step towards a prepared PF. Each is idempotent. */
+struct PfStep {
+    enum class Kind { set_num_vfs, unbind_vf, set_switchdev, bind_vf, set_uplink_up };
+    Kind kind = Kind::set_num_vfs;
+    Handle pf;
+    uint32_t num_vfs = 0;
+    Handle vf;           // unbind_vf, bind_vf
+    std::string driver;  // bind_vf
+    int ifindex = 0;     // set_uplink_up
+
+    bool operator==(const PfStep &) const = default;
+};
+
+/* What is to be done for a PF now: the next step, none when it is as the spec says, or why not.
+ * `used_by`: Interfaces that use functions of the PF. VFs are unbound before the eswitch goes to
+ * switchdev and bound again after it; VFs that we unbound, by device with the driver they had, are
+ * in `unbound`. Errors: pf-missing, not-a-pf, sriov-unsupported, eswitch-unsupported,
+ * pf-needs-drain (with what holds it). */
+Expected<std::optional<PfStep>> next_step(const Inventory &inventory, const PfSpec &spec,
+                                          const std::vector<std::string> &used_by,
+                                          const std::map<Handle, std::string> &unbound);
+
+/* Carries out what blocks in the kernel for seconds, on one slow worker for each PF. Answers come
+ * later, each once, on the control thread. */
+class PfService {
+  public:
+    virtual ~PfService() = default;
+
+    /* Error: pf-failed, with what the kernel said (for devlink: its extended acknowledgement);
+     * record-failed. */
+    virtual void carry_out(const PfStep &step, std::function<void(Expected<void>)> done) = 0;
+
+    /* VFs that the record says we unbound and have not bound again. */
+    virtual void unbound_vfs(std::function<void(Expected<std::map<Handle, std::string>>)> done) = 0;
+};
+
+}  // namespace vdpa::agent::host

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ovs-vdpa-agent/host/inventory.hpp"
+#include "schema/support/error.hpp"
+
+namespace vdpa::agent::host {
+
+/* What a port's representor and the function behind it are to be. */
+struct RepresentorSpec {
+    FunctionId function;
+    int ifindex = 0;
+    Handle devlink;
+    std::optional<uint32_t> devlink_port;
+    bool has_function_mac = false;
+    std::string pf_netdev;                      // takes VF MACs by rtnetlink; empty: none
+    std::string mac;                            // of the function; empty: stays as it is
+    std::optional<uint32_t> mtu;                // of the function's own netdevs
+    std::vector<std::string> function_netdevs;  // to be held down
+    /* type=dpdk: the netdev, if there is one, is left alone; only the MAC is set. */
+    bool keep_netdev = false;
+    /* Names that rows have: a netdev of one of them is never renamed to another. */
+    std::vector<std::string> reserved_names;
+
+    bool operator==(const RepresentorSpec &) const = default;
+};
+
+struct RepresentorState {
+    int ifindex = 0;
+    bool renamed = false;  // just now
+};
+
+/* Representors as the reconciler uses them: requests are answered later, each once, on the control
+ * thread. Requests about one name are carried out in the order in which they are made, and block no
+ * other. Idempotent; what is done is in the record of what we own before it is done. */
+class RepresentorService {
+  public:
+    virtual ~RepresentorService() = default;
+
+    /* Makes the representor carry the Interface's name (its own name is kept as an altname), be up,
+     * and its function have MAC and MTU. A netdev that is attached is never renamed: where it
+     * carries another name and is attached to kernel Open vSwitch, it gets a neutral name, its
+     * vport is deleted by number, and the new name follows when it has no master. Errors:
+     * name-taken, when another netdev has the name that is not to be moved out of the way;
+     * ovs-detach, while Open vSwitch holds what has to be renamed; representor-missing, when the
+     * ifindex is gone; representor-failed, mac-failed, record-failed. */
+    virtual void ensure_representor(const std::string &name, const RepresentorSpec &spec,
+                                    std::function<void(Expected<RepresentorState>)> done) = 0;
+
+    /* Gives the representor of that Interface back, if the record has one: old name, down, a random
+     * local MAC, nothing else. That it is gone already is no error. Error: ovs-detach, while it
+     * still has a master; representor-failed, record-failed. */
+    virtual void release_representor(const std::string &name,
+                                     std::function<void(Expected<void>)> done) = 0;
+
+    /* Interfaces whose representors the record lists, which is read anew. Error: record-failed. */
+    virtual void owned_representors(
+        std::function<void(Expected<std::vector<std::string>>)> done) = 0;
+};
+
+}  // namespace vdpa::agent::host

@@ -110,6 +110,9 @@ struct Target {
     const Function *function = nullptr;
     /* Of KernelDevice, and of ManagedDevice once it is there. */
     const VdpaDevice *vdpa = nullptr;
+    /* Of ManagedDevice, and of a KernelDevice whose name is that of a management device: the vDPA
+     * device is ours to make of it. */
+    const VdpaManagement *management = nullptr;
 };
 
 /* Finds the VF or SF, and with it the representor, that a row of that Interface name asks for, by

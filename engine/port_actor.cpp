@@ -82,9 +82,7 @@ Expected<void> PortActor::change(const schema::PortSpec &spec) {
         return replace(spec);
     }
     // A port that was made to stand as before by an error may differ from `served` in its offer.
-    if (auto done = port_->set_offer(
-            {.max_queues = spec.max_queues, .packed = spec.packed, .offloads = spec.offloads});
-        !done) {
+    if (auto done = port_->set_offer(vhost::offer_of(spec)); !done) {
         return done;
     }
     if (steps.attributes) {
@@ -183,8 +181,8 @@ Outcome PortActor::check() {
     return outcome_;
 }
 
-std::vector<relay::QueueStats> PortActor::stats() const {
-    return port_ ? port_->stats() : std::vector<relay::QueueStats>{};
+std::vector<schema::QueueStats> PortActor::stats() const {
+    return port_ ? port_->stats() : std::vector<schema::QueueStats>{};
 }
 
 }  // namespace vdpa::engine

@@ -43,7 +43,7 @@ class PortActor {
      * notices when we may not connect. The newest outcome, changed or not. */
     Outcome check();
 
-    std::vector<relay::QueueStats> stats() const;
+    std::vector<schema::QueueStats> stats() const;
 
   private:
     Expected<void> replace(const schema::PortSpec &spec);

@@ -4,6 +4,7 @@
 #include <boost/asio/post.hpp>
 #include <chrono>
 
+#include "engine/datapaths.hpp"
 #include "engine/eal.hpp"
 
 namespace vdpa::engine {
@@ -31,12 +32,14 @@ Expected<void> PortRunner::start(const std::vector<std::string> &eal_args,
     }
     workers_ = std::move(*workers);
     event_thread_ = std::make_unique<vhost::EventThread>(rpc_socket);
-    actors_.reset(new ActorContext{.vhost = {.workers = *workers_, .event_thread = *event_thread_},
-                                   .serving = {},
-                                   .waiting = {},
-                                   .retry_soon = [this](const std::string &name) {
-                                       boost::asio::post(context_, [this, name] { retry(name); });
-                                   }});
+    datapaths_ = std::make_unique<Datapaths>(*workers_);
+    actors_.reset(
+        new ActorContext{.vhost = {.datapaths = *datapaths_, .event_thread = *event_thread_},
+                         .serving = {},
+                         .waiting = {},
+                         .retry_soon = [this](const std::string &name) {
+                             boost::asio::post(context_, [this, name] { retry(name); });
+                         }});
     check_later();
     return {};
 }
@@ -46,6 +49,7 @@ void PortRunner::stop() {
     entries_.clear();
     actors_.reset();
     event_thread_.reset();
+    datapaths_.reset();
     workers_.reset();
 }
 
@@ -70,9 +74,9 @@ void PortRunner::remove(const std::string &name) {
     entries_.erase(name);
 }
 
-std::vector<relay::QueueStats> PortRunner::stats(const std::string &name) const {
+std::vector<schema::QueueStats> PortRunner::stats(const std::string &name) const {
     const auto found = entries_.find(name);
-    return found == entries_.end() ? std::vector<relay::QueueStats>{}
+    return found == entries_.end() ? std::vector<schema::QueueStats>{}
                                    : found->second.actor->stats();
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/port_actor.hpp"
+#include "engine/relay/relay.hpp"
 
 namespace vdpa::engine {
 
@@ -35,7 +36,7 @@ class PortRunner {
     void apply(const schema::PortSpec &spec, uint64_t generation, ReportOutcome report,
                vhost::Port::Report report_live);
     void remove(const std::string &name);
-    std::vector<relay::QueueStats> stats(const std::string &name) const;
+    std::vector<schema::QueueStats> stats(const std::string &name) const;
 
   private:
     struct Entry {
@@ -52,6 +53,7 @@ class PortRunner {
     boost::asio::io_context &context_;
     boost::asio::steady_timer check_timer_;
     std::unique_ptr<relay::Workers> workers_;
+    std::unique_ptr<vhost::DatapathMaker> datapaths_;
     std::unique_ptr<vhost::EventThread> event_thread_;
     std::unique_ptr<ActorContext> actors_;
     std::map<std::string, Entry> entries_;

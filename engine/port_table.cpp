@@ -29,18 +29,6 @@ class Mailbox {
     bool told_ = false;
 };
 
-std::map<std::string, uint64_t> counters_of(const relay::QueueStats &stats) {
-    return {{"packets", stats.packets},
-            {"bytes", stats.bytes},
-            {"kicks", stats.kicks},
-            {"interrupts", stats.interrupts},
-            {"drops_no_buffer", stats.drops_no_buffer},
-            {"drops_too_big", stats.drops_too_big},
-            {"drops_bad_descriptor", stats.drops_bad_descriptor},
-            {"drops_tap_error", stats.drops_tap_error},
-            {"broken", stats.broken ? 1 : 0}};
-}
-
 }  // namespace
 
 /* The RPC thread's, but for the mailbox. */
@@ -161,11 +149,7 @@ void PortTable::stats(const std::string &name,
         return;
     }
     boost::asio::post(control_, [this, name, reply = std::move(reply)]() mutable {
-        schema::PortStats result{.name = name, .queues = {}};
-        for (const relay::QueueStats &queue : runner_.stats(name)) {
-            result.queues.push_back({.index = static_cast<uint32_t>(result.queues.size()),
-                                     .counters = counters_of(queue)});
-        }
+        schema::PortStats result{.name = name, .queues = runner_.stats(name)};
         boost::asio::post(
             rpc_, [result = std::move(result), reply = std::move(reply)] { reply(result); });
     });

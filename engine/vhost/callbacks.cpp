@@ -2,13 +2,9 @@
 // The side of Port that the vhost library calls.
 #include "engine/vhost/callbacks.hpp"
 
-#include <net/if.h>
 #include <rte_vhost.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <array>
 #include <climits>
 #include <cstring>
@@ -134,17 +130,6 @@ bool memory_lies_in_files(const Message &message) {
     return true;
 }
 
-uint16_t netdev_mtu(const std::string &netdev) {
-    constexpr uint16_t ethernet_mtu = 1500;
-    const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    ifreq request{};
-    netdev.copy(request.ifr_name, IFNAMSIZ - 1);
-    if (!fd || ::ioctl(fd.get(), SIOCGIFMTU, &request) != 0) {
-        return ethernet_mtu;
-    }
-    return static_cast<uint16_t>(std::clamp(request.ifr_mtu, 68, 65535));
-}
-
 }  // namespace
 
 const rte_vhost_device_ops &device_callbacks() {
@@ -168,10 +153,10 @@ int Port::on_new_connection(int vid) {
                             spec_.socket.path.c_str());
         return -1;
     }
-    if (!relay_ || rte_vhost_extern_callback_register(vid, &message_handlers, nullptr) != 0) {
+    if (!datapath_ || rte_vhost_extern_callback_register(vid, &message_handlers, nullptr) != 0) {
         return -1;
     }
-    relay_->new_connection();
+    datapath_->new_connection();
     vid_ = vid;
     protocol_features_ = 0;
     ++connections_;
@@ -204,7 +189,7 @@ int Port::on_new_device(int vid) {
     if (vid != vid_) {
         return -1;
     }
-    relay_->device_up(vid);
+    datapath_->device_up(vid);
     rte_vhost_get_negotiated_features(vid, &features_);
     publish();
     return 0;
@@ -215,7 +200,7 @@ void Port::on_destroy_device(int vid) {
     if (vid != vid_) {
         return;
     }
-    relay_->device_down();
+    datapath_->device_down();
     features_ = 0;
     publish();
 }
@@ -223,13 +208,9 @@ void Port::on_destroy_device(int vid) {
 void Port::on_vring_state(int vid, uint16_t ring, bool enabled) {
     const std::lock_guard lock(mutex_);
     if (vid == vid_) {
-        relay_->ring_enabled(ring, enabled);
+        datapath_->ring_enabled(ring, enabled);
         publish();
     }
-}
-
-uint64_t Port::offered_features() const {
-    return relay::Port::features(offer_.packed, offer_.offloads);
 }
 
 rte_vhost_msg_result Port::reject(Message &message, const char *why) {
@@ -251,8 +232,7 @@ rte_vhost_msg_result Port::before_message(int vid, Message &message) {
         return RTE_VHOST_MSG_RESULT_REPLY;
     };
     const auto request = static_cast<Request>(message.request);
-    // Ring 2 * max_queues is the control queue of a front-end that leaves it to us.
-    if (const auto ring = ring_of(message); ring && *ring > 2 * offer_.max_queues) {
+    if (const auto ring = ring_of(message); ring && *ring >= datapath_->ring_count()) {
         fault_ = Error{schema::Reason::queues_mismatch,
                        "the front-end sets up ring " + std::to_string(*ring) +
                            ", that is more than the " + std::to_string(offer_.max_queues) +
@@ -265,13 +245,13 @@ rte_vhost_msg_result Port::before_message(int vid, Message &message) {
     }
     switch (request) {
         case Request::get_features:
-            return answer_u64(offered_features());
+            return answer_u64(datapath_->features());
         case Request::get_queue_num:
-            return answer_u64(offer_.max_queues);
+            return answer_u64(datapath_->queue_pairs());
         case Request::get_config:
-            return get_config(message);
+            return get_config(vid, message);
         case Request::set_features:
-            if ((message.payload.u64 & ~offered_features()) != 0) {
+            if ((message.payload.u64 & ~datapath_->features()) != 0) {
                 return reject(message, "features that were not offered");
             }
             break;
@@ -293,7 +273,7 @@ rte_vhost_msg_result Port::before_message(int vid, Message &message) {
         default:
             break;
     }
-    if (touches_rings(request) && !relay_->quiesce()) {
+    if (touches_rings(request) && !datapath_->quiesce()) {
         return reject(message, "an earlier message failed");
     }
     return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
@@ -305,7 +285,7 @@ rte_vhost_msg_result Port::after_message(int vid, const Message &message) {
     if (vid != vid_ || !touches_rings(request)) {
         return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
     }
-    relay_->resume();
+    datapath_->resume();
     if (request == Request::set_features && features_ != 0) {
         rte_vhost_get_negotiated_features(vid, &features_);  // LOG_ALL may change while it runs
     }
@@ -313,35 +293,15 @@ rte_vhost_msg_result Port::after_message(int vid, const Message &message) {
     return RTE_VHOST_MSG_RESULT_OK;
 }
 
-/* struct virtio_net_config (virtio 1.2, 5.1.4): no MAC, link up, pairs, MTU. Only a front-end
- * that has no configuration space of its own asks for it. */
-rte_vhost_msg_result Port::get_config(Message &message) const {
+/* Only a front-end that has no configuration space of its own asks for it. */
+rte_vhost_msg_result Port::get_config(int vid, Message &message) const {
     close_fds(message);
-    const uint16_t pairs = static_cast<uint16_t>(offer_.max_queues);
-    const uint16_t mtu = netdev_mtu(spec_.device.name);
-    constexpr uint8_t link_up = 1;
-    const std::array<uint8_t, 12> space = {0,
-                                           0,
-                                           0,
-                                           0,
-                                           0,
-                                           0,
-                                           link_up,
-                                           0,
-                                           static_cast<uint8_t>(pairs & 0xff),
-                                           static_cast<uint8_t>(pairs >> 8),
-                                           static_cast<uint8_t>(mtu & 0xff),
-                                           static_cast<uint8_t>(mtu >> 8)};
-    const uint32_t offset = message.payload.config.offset;
     const uint32_t size = message.payload.config.size;
     constexpr uint32_t header = offsetof(DeviceConfig, region);
-    if (size > sizeof(message.payload.config.region) || message.size != header + size) {
+    if (size > sizeof(message.payload.config.region) || message.size != header + size ||
+        !datapath_->read_config(vid, message.payload.config.offset, message.payload.config.region,
+                                size)) {
         message.size = 0;  // "an error", for GET_CONFIG
-        return RTE_VHOST_MSG_RESULT_REPLY;
-    }
-    for (uint32_t i = 0; i < size; ++i) {
-        const uint64_t at = uint64_t{offset} + i;
-        message.payload.config.region[i] = at < space.size() ? space[at] : uint8_t{0};
     }
     return RTE_VHOST_MSG_RESULT_REPLY;
 }

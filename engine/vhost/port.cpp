@@ -12,19 +12,6 @@ namespace {
 
 constexpr const char *module = "vhost";
 
-/* What the library and we can do. BACKEND_REQ is there for User-mode Linux alone, which cannot
- * set up an interrupt without that channel (arch/um/drivers/virtio_uml.c, vu_setup_vq_call_fd);
- * nothing is ever sent over it. Not among them: RARP (sent on behalf of guests that cannot
- * announce themselves after a migration), crypto, host notifiers, postcopy. */
-constexpr uint64_t protocol_features =
-    bit(ProtocolFeature::mq) | bit(ProtocolFeature::log_shmfd) | bit(ProtocolFeature::reply_ack) |
-    bit(ProtocolFeature::net_mtu) | bit(ProtocolFeature::backend_req) |
-    bit(ProtocolFeature::config) | bit(ProtocolFeature::status);
-
-Offer offer_of(const schema::PortSpec &spec) {
-    return {.max_queues = spec.max_queues, .packed = spec.packed, .offloads = spec.offloads};
-}
-
 }  // namespace
 
 Port::Port(const Context &context, schema::PortSpec spec, uint64_t connections, Report report)
@@ -41,20 +28,12 @@ Port::~Port() {
 Expected<std::unique_ptr<Port>> Port::create(const Context &context, const schema::PortSpec &spec,
                                              uint64_t connections, Report report, bool takes_over) {
     std::unique_ptr<Port> port(new Port(context, spec, connections, std::move(report)));
-    auto relay = port->attach(spec.max_queues, takes_over);
-    if (!relay) {
-        return tl::make_unexpected(relay.error());
+    auto datapath = context.datapaths.make(spec, takes_over);
+    if (!datapath) {
+        return tl::make_unexpected(datapath.error());
     }
-    port->relay_ = std::move(*relay);
+    port->datapath_ = std::move(*datapath);
     return port;
-}
-
-Expected<std::unique_ptr<relay::Port>> Port::attach(uint32_t max_queues, bool takes_over) const {
-    return relay::Port::attach(context_.workers,
-                               {.name = spec_.name,
-                                .netdev = spec_.device.name,
-                                .max_queue_pairs = static_cast<uint16_t>(max_queues),
-                                .takes_over = takes_over});
 }
 
 Expected<void> Port::start(Port *replaced) {
@@ -141,11 +120,15 @@ Expected<void> Port::register_driver(const std::string &library_path) {
     // The features stay the library's defaults, of which we answer for a part (before_message): so
     // they can differ from one connection to the next. Setting them would besides turn off the
     // library's knowledge that a network device runs as soon as its first two rings do.
-    if (rte_vhost_driver_set_protocol_features(path, protocol_features) != 0 ||
+    if (rte_vhost_driver_set_protocol_features(path, datapath_->protocol_features()) != 0 ||
         rte_vhost_driver_callback_register(path, &device_callbacks()) != 0) {
         unregister_driver();
         return fail(schema::Reason::socket_failed,
                     "the vhost library did not take the callbacks for " + spec_.socket.path);
+    }
+    if (auto attached = datapath_->attach(library_path_); !attached) {
+        unregister_driver();
+        return attached;
     }
     return {};
 }
@@ -153,6 +136,9 @@ Expected<void> Port::register_driver(const std::string &library_path) {
 void Port::unregister_driver() {
     if (library_path_.empty()) {
         return;
+    }
+    if (datapath_) {
+        datapath_->detach(library_path_);
     }
     rte_vhost_driver_unregister(library_path_.c_str());
     context_.event_thread.wake();  // which lets go of what was closed
@@ -170,7 +156,7 @@ void Port::stop() {
     const std::lock_guard lock(mutex_);
     // unregister disconnects without destroy_connection.
     forget_connection();
-    relay_.reset();
+    datapath_.reset();
     if (registered) {
         publish();
     }
@@ -206,15 +192,11 @@ Expected<void> Port::set_offer(const Offer &offer) {
 }
 
 Expected<void> Port::switch_offer(const Offer &offer) {
-    if (offer.max_queues != offer_.max_queues) {
-        auto relay = attach(offer.max_queues, relay_ != nullptr);
-        if (!relay) {
-            return tl::make_unexpected(relay.error());
-        }
-        relay_ = std::move(*relay);
+    auto switched = datapath_->set_offer(offer);
+    if (switched) {
+        offer_ = offer;
     }
-    offer_ = offer;
-    return {};
+    return switched;
 }
 
 Expected<void> Port::check() const {
@@ -234,9 +216,9 @@ Expected<void> Port::check() const {
     return check_client_path(spec_.socket.path);
 }
 
-std::vector<relay::QueueStats> Port::stats() const {
+std::vector<schema::QueueStats> Port::stats() const {
     const std::lock_guard lock(mutex_);
-    return relay_ ? relay_->stats() : std::vector<relay::QueueStats>{};
+    return datapath_ ? datapath_->stats() : std::vector<schema::QueueStats>{};
 }
 
 uint64_t Port::connections() const {
@@ -251,7 +233,7 @@ bool Port::connected() const {
 
 void Port::publish() {
     Live live{.connected = vid_ >= 0,
-              .queues = relay_ ? relay_->enabled_queue_pairs() : 0,
+              .queues = datapath_ ? datapath_->enabled_queue_pairs() : 0,
               .features = features_,
               .connections = connections_,
               .offer = offer_,

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engine/log.hpp"
-#include "engine/relay/relay.hpp"
+#include "engine/vhost/datapath.hpp"
 #include "engine/vhost/event_thread.hpp"
 #include "engine/vhost/live.hpp"
 #include "engine/vhost/message.hpp"
@@ -20,7 +20,7 @@
 
 namespace vdpa::engine::vhost {
 
-/* One registration with the vhost library, that is, one socket, and the emulated VF behind it.
+/* One registration with the vhost library, that is, one socket, and the datapath behind it.
  *
  * Threads: what is not said to be for others is for the DPDK control thread. The library calls
  * us from its event thread, from its reconnecting thread, and from within rte_vhost_driver_start()
@@ -29,15 +29,15 @@ namespace vdpa::engine::vhost {
 class Port {
   public:
     struct Context {
-        relay::Workers &workers;
+        DatapathMaker &datapaths;
         const EventThread &event_thread;
     };
     /* Gets every change, from any thread, in order; must neither block nor call back. Nothing is
      * reported before start() succeeded. */
     using Report = std::function<void(const Live &)>;
 
-    /* `connections`: where to start counting. `takes_over`: another Port has the netdev now.
-     * Errors: netdev-missing, tap-failed. */
+    /* `connections`: where to start counting. `takes_over`: another Port has the device now.
+     * Errors: those of DatapathMaker::make(). */
     static Expected<std::unique_ptr<Port>> create(const Context &context,
                                                   const schema::PortSpec &spec,
                                                   uint64_t connections, Report report,
@@ -57,12 +57,12 @@ class Port {
     /* Changes owner and permissions of the socket in place. Error: socket-failed. */
     Expected<void> set_attributes(const schema::SocketSpec &socket);
     /* Offers `offer` from now on, or, while a front-end is connected, from when it disconnects.
-     * Errors: netdev-missing, tap-failed; then the offer stays as it was. */
+     * Errors: those of Datapath::set_offer(); then the offer stays as it was. */
     Expected<void> set_offer(const Offer &offer);
     /* Whether a front-end can reach us: the socket file is there, or may be connected to. */
     Expected<void> check() const;
 
-    std::vector<relay::QueueStats> stats() const;
+    std::vector<schema::QueueStats> stats() const;
     uint64_t connections() const;
     bool connected() const;
     const std::string &name() const { return spec_.name; }  // any thread
@@ -83,11 +83,9 @@ class Port {
     Expected<void> start_client(Port *replaced);
     Expected<void> register_driver(const std::string &library_path);
     void unregister_driver();
-    Expected<std::unique_ptr<relay::Port>> attach(uint32_t max_queues, bool takes_over) const;
     Expected<void> switch_offer(const Offer &offer);
     rte_vhost_msg_result reject(Message &message, const char *why);
-    rte_vhost_msg_result get_config(Message &message) const;
-    uint64_t offered_features() const;
+    rte_vhost_msg_result get_config(int vid, Message &message) const;
     void publish();
     void forget_connection();
 
@@ -98,7 +96,7 @@ class Port {
     std::optional<SocketFile> file_;
 
     mutable std::mutex mutex_;
-    std::unique_ptr<relay::Port> relay_;
+    std::unique_ptr<Datapath> datapath_;  // none: stopped
     int vid_ = -1;
     uint64_t connections_ = 0;
     uint64_t features_ = 0;

@@ -39,10 +39,13 @@ void remember(std::string_view line) {
     }
 }
 
-/* Messages of the vhost library that it takes for faults and that happen every day: a front-end
- * that is not there yet or was killed, or one that we refused and said so. */
+/* Messages that DPDK takes for faults and that happen every day: a page size that the host has and
+ * reserves no pages of, while there are others (when there are none, an error follows); for the
+ * vhost library, a front-end that is not there yet or was killed, or one that we refused and said
+ * so. */
 bool everyday(std::string_view line) {
     constexpr std::array everyday_texts = {
+        std::string_view{"hugepages reported on node"},
         std::string_view{"failed to connect:"},
         std::string_view{"recvmsg failed on fd"},
         std::string_view{"failed to add vhost user connection"},

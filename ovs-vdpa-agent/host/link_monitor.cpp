@@ -22,10 +22,21 @@ bool differs(const Link &a, const Link &b) {
            a.kind != b.kind || a.master != b.master;
 }
 
+bool is_of_device(const Link &link) {
+    return !link.parent_device.empty() || !link.phys_port_name.empty() || !link.switch_id.empty();
+}
+
+/* A carrier that comes and goes is no difference. */
+bool differs_as_device(const Link &a, const Link &b) {
+    Link other = b;
+    other.flags = (b.flags & IFF_UP) | (a.flags & ~unsigned{IFF_UP});
+    return a != other;
+}
+
 }  // namespace
 
 LinkMonitor::LinkMonitor(boost::asio::io_context &io, Listener listener)
-    : listener_(std::move(listener)), descriptor_(io) {}
+    : listener_(std::move(listener)), device_listener_([] {}), descriptor_(io) {}
 
 Expected<void> LinkMonitor::start(int buffer_size) {
     const auto failed = [](int error) {
@@ -37,41 +48,111 @@ Expected<void> LinkMonitor::start(int buffer_size) {
         return failed(-NLE_NOMEM);
     }
     nl_socket_disable_seq_check(socket_.get());
+    // What a PF says of its VFs is longer than a page.
+    nl_socket_enable_msg_peek(socket_.get());
     nl_socket_modify_cb(socket_.get(), NL_CB_VALID, NL_CB_CUSTOM, on_message, this);
     nl_socket_modify_cb(socket_.get(), NL_CB_FINISH, NL_CB_CUSTOM, on_finish, this);
+    nl_socket_modify_cb(socket_.get(), NL_CB_DUMP_INTR, NL_CB_CUSTOM, on_interrupted, this);
+    nl_socket_modify_err_cb(socket_.get(), NL_CB_CUSTOM, on_error, this);
     int error = nl_connect(socket_.get(), NETLINK_ROUTE);
     if (error >= 0) {
         error = nl_socket_set_nonblocking(socket_.get());
     }
-    if (error >= 0 && buffer_size > 0) {
-        error = nl_socket_set_buffer_size(socket_.get(), buffer_size, 0);
+    if (error >= 0) {
+        error = set_receive_buffer(socket_.get(), buffer_size);
     }
     if (error >= 0) {
-        error = nl_socket_add_memberships(socket_.get(), RTNLGRP_LINK, 0);
+        error = nl_socket_add_memberships(socket_.get(), RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR,
+                                          RTNLGRP_IPV6_IFADDR, 0);
     }
     if (error < 0) {
         return failed(error);
     }
     // The descriptor is a duplicate, for asio closes what it was given.
     descriptor_.assign(::dup(nl_socket_get_fd(socket_.get())));
-    request_dump();
+    request_everything();
     wait();
     return {};
 }
 
-void LinkMonitor::request_dump() {
+void LinkMonitor::request_everything() {
     // The kernel refuses a second dump while one is under way.
-    if (dumping_) {
+    if (dumping_ != 0) {
         dump_again_ = true;
         return;
     }
-    dump_++;
     dump_again_ = false;
-    ifinfomsg all{};
-    const int error = nl_send_simple(socket_.get(), RTM_GETLINK, NLM_F_DUMP, &all, sizeof all);
-    dumping_ = error >= 0;
-    if (!dumping_) {
+    unseen_links_.clear();
+    for (const auto &[ifindex, link] : links_.by_index) {
+        unseen_links_.insert(ifindex);
+    }
+    vf_macs_wanted_ = vf_macs_watched_;
+    request_dump(RTM_GETLINK);
+}
+
+void LinkMonitor::request_dump(int type) {
+    ifinfomsg links{};
+    ifaddrmsg addresses{};
+    const int error =
+        type == RTM_GETLINK
+            ? nl_send_simple(socket_.get(), type, NLM_F_DUMP, &links, sizeof links)
+            : nl_send_simple(socket_.get(), type, NLM_F_DUMP, &addresses, sizeof addresses);
+    dumping_ = error >= 0 ? type : 0;
+    if (error < 0) {
         module.error(limit, std::string("netdevs cannot be listed: ") + nl_geterror(error));
+    }
+}
+
+void LinkMonitor::finish_dump() {
+    const int finished = dumping_;
+    dumping_ = 0;
+    if (dump_again_) {
+        request_everything();
+    } else if (finished == RTM_GETLINK) {
+        for (const int ifindex : std::exchange(unseen_links_, {})) {
+            if (const Link *gone = links_.find(ifindex)) {
+                take(Link(*gone), true);
+            }
+        }
+        unseen_addresses_ = links_.addresses;
+        request_dump(RTM_GETADDR);
+    } else if (finished == RTM_GETADDR) {
+        for (const LinkAddress &gone : std::exchange(unseen_addresses_, {})) {
+            take_address(gone, true);
+        }
+    }
+}
+
+void LinkMonitor::watch_vf_macs(const std::set<int> &ifindexes) {
+    for (const int ifindex : ifindexes) {
+        if (!vf_macs_watched_.contains(ifindex)) {
+            vf_macs_wanted_.insert(ifindex);
+        }
+    }
+    std::erase_if(links_.vf_macs,
+                  [&ifindexes](const auto &entry) { return !ifindexes.contains(entry.first); });
+    vf_macs_watched_ = ifindexes;
+    request_wanted_vf_macs();
+}
+
+void LinkMonitor::refresh_vf_macs() {
+    vf_macs_wanted_ = vf_macs_watched_;
+    request_wanted_vf_macs();
+}
+
+/* Notifications do not carry them, so they are asked for; not while a dump is answered, because the
+ * dump may tell that the netdev is gone. */
+void LinkMonitor::request_wanted_vf_macs() {
+    if (dumping_ != 0) {
+        return;
+    }
+    for (const int ifindex : std::exchange(vf_macs_wanted_, {})) {
+        if (vf_macs_watched_.contains(ifindex)) {
+            if (const int error = request_vf_macs(socket_.get(), ifindex); error < 0) {
+                module.warn(limit, "MAC addresses of VFs cannot be asked for: " +
+                                       std::string(nl_geterror(error)));
+            }
+        }
     }
 }
 
@@ -89,91 +170,137 @@ void LinkMonitor::receive() {
     while (true) {
         const int error = nl_recvmsgs_default(socket_.get());
         if (error == -NLE_AGAIN) {
-            return;
+            break;
         }
-        if (error == -NLE_NOMEM || error == -NLE_DUMP_INTR) {
-            // NLE_NOMEM is how libnl says ENOBUFS. Only notifications are lost by it: the kernel
-            // makes the messages of a dump as they are read.
-            overruns_ += error == -NLE_NOMEM ? 1U : 0U;
-            request_dump();
+        if (error == -NLE_NOMEM) {
+            // That is how libnl says ENOBUFS. Only notifications are lost by it: the kernel makes
+            // the messages of a dump as they are read.
+            overruns_++;
+            request_everything();
         } else if (error < 0) {
             module.warn(limit, std::string("rtnetlink: ") + nl_geterror(error));
-            dumping_ = false;  // it may be what failed, and must not keep others from being made
-            return;
+            dumping_ = 0;  // it may be what failed, and must not keep others from being made
+            break;
         }
     }
+    request_wanted_vf_macs();
 }
 
 int LinkMonitor::on_message(nl_msg *message, void *self) noexcept {
+    auto *const monitor = static_cast<LinkMonitor *>(self);
     nlmsghdr *header = nlmsg_hdr(message);
-    if (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK) {
-        const auto link = parse_link(header);
+    const bool gone = header->nlmsg_type == RTM_DELLINK || header->nlmsg_type == RTM_DELADDR;
+    if (header->nlmsg_type == RTM_NEWADDR || header->nlmsg_type == RTM_DELADDR) {
+        if (const auto address = parse_address(header); address && !address->is_link_local()) {
+            monitor->take_address(*address, gone);
+        }
+    } else if (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK) {
         const auto *body = static_cast<const ifinfomsg *>(nlmsg_data(header));
+        if (auto macs = parse_vf_macs(header)) {
+            monitor->take_vf_macs(body->ifi_index, std::move(*macs));
+            return NL_OK;
+        }
+        const auto link = parse_link(header);
         // A bridge reports its ports by messages of its own family that say less.
         if (link && body->ifi_family == AF_UNSPEC) {
-            static_cast<LinkMonitor *>(self)->take(*link, header->nlmsg_type == RTM_DELLINK);
+            monitor->take(*link, gone);
         }
     }
     return NL_OK;
 }
 
 int LinkMonitor::on_finish(nl_msg * /*message*/, void *self) noexcept {
-    static_cast<LinkMonitor *>(self)->sweep();
+    static_cast<LinkMonitor *>(self)->finish_dump();
     return NL_OK;
 }
 
-void LinkMonitor::take(const Link &link, bool gone) {
-    const auto known = links_.find(link.ifindex);
-    const bool was_known = known != links_.end();
-    const std::string old_name = was_known ? known->second.link.name : "";
-    if (gone) {
-        if (was_known) {
-            if (const auto named = by_name_.find(old_name);
-                named != by_name_.end() && named->second == link.ifindex) {
-                by_name_.erase(named);
-            }
-            links_.erase(known);
-            listener_(old_name);
-        }
-        return;
+int LinkMonitor::on_interrupted(nl_msg * /*message*/, void *self) noexcept {
+    static_cast<LinkMonitor *>(self)->dump_again_ = true;
+    return NL_OK;
+}
+
+int LinkMonitor::on_error(sockaddr_nl * /*from*/, nlmsgerr *error, void *self) noexcept {
+    auto *const monitor = static_cast<LinkMonitor *>(self);
+    if ((error->msg.nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP) {
+        module.error(limit, "netdevs cannot be listed: " + errno_text(-error->error));
+        monitor->dumping_ = 0;
     }
-    const bool changed = !was_known || differs(known->second.link, link);
-    if (was_known && old_name != link.name) {
-        if (const auto named = by_name_.find(old_name);
-            named != by_name_.end() && named->second == link.ifindex) {
-            by_name_.erase(named);
-        }
-    }
-    by_name_[link.name] = link.ifindex;
-    links_[link.ifindex] = {link, dump_};
-    if (changed) {
-        listener_(link.name);
-        if (was_known && old_name != link.name) {
-            listener_(old_name);
-        }
+    // Otherwise it was asked of a netdev that has gone meanwhile.
+    return NL_SKIP;
+}
+
+void LinkMonitor::forget(const Link &link) {
+    if (const auto named = by_name_.find(link.name);
+        named != by_name_.end() && named->second == link.ifindex) {
+        by_name_.erase(named);
     }
 }
 
-void LinkMonitor::sweep() {
-    dumping_ = false;
-    if (dump_again_) {
-        request_dump();
+void LinkMonitor::take(const Link &link, bool gone) {
+    const auto known = links_.by_index.find(link.ifindex);
+    const auto old = known == links_.by_index.end() ? std::nullopt : std::optional(known->second);
+    unseen_links_.erase(link.ifindex);
+    if (old) {
+        forget(*old);
+    }
+    if (gone) {
+        if (!old) {
+            return;
+        }
+        links_.by_index.erase(known);
+        links_.vf_macs.erase(link.ifindex);
+        listener_(old->name);
+        if (is_of_device(*old)) {
+            device_listener_();
+        }
         return;
     }
-    std::vector<Link> gone;
-    for (const auto &[ifindex, entry] : links_) {
-        if (entry.seen != dump_) {
-            gone.push_back(entry.link);
+    by_name_[link.name] = link.ifindex;
+    links_.by_index[link.ifindex] = link;
+    if (vf_macs_watched_.contains(link.ifindex)) {
+        vf_macs_wanted_.insert(link.ifindex);
+    }
+    if (!old || differs(*old, link)) {
+        listener_(link.name);
+        if (old && old->name != link.name) {
+            listener_(old->name);
         }
     }
-    for (const Link &link : gone) {
-        take(link, true);
+    if (old ? is_of_device(*old) != is_of_device(link) ||
+                  (is_of_device(link) && differs_as_device(*old, link))
+            : is_of_device(link)) {
+        device_listener_();
+    }
+}
+
+void LinkMonitor::take_address(const LinkAddress &address, bool gone) {
+    unseen_addresses_.erase(address);
+    const bool had_any = links_.has_address(address.ifindex);
+    if (gone) {
+        links_.addresses.erase(address);
+    } else {
+        links_.addresses.insert(address);
+    }
+    const Link *link = links_.find(address.ifindex);
+    if (link && is_of_device(*link) && had_any != links_.has_address(address.ifindex)) {
+        device_listener_();
+    }
+}
+
+void LinkMonitor::take_vf_macs(int ifindex, std::map<uint32_t, std::string> macs) {
+    if (!vf_macs_watched_.contains(ifindex)) {
+        return;
+    }
+    auto &known = links_.vf_macs[ifindex];
+    if (known != macs) {
+        known = std::move(macs);
+        device_listener_();
     }
 }
 
 const Link *LinkMonitor::find(const std::string &name) const {
     const auto found = by_name_.find(name);
-    return found == by_name_.end() ? nullptr : &links_.at(found->second).link;
+    return found == by_name_.end() ? nullptr : links_.find(found->second);
 }
 
 }  // namespace vdpa::agent::host

@@ -5,14 +5,16 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <functional>
 #include <map>
+#include <set>
 
+#include "ovs-vdpa-agent/host/links.hpp"
 #include "ovs-vdpa-agent/host/rtnl.hpp"
 
 namespace vdpa::agent::host {
 
-/* What netdevs there are, kept by rtnetlink notifications. Lives on the control thread and never
- * blocks it. The kernel drops notifications when the socket's buffer is full (ENOBUFS): then
- * everything is read again. */
+/* What netdevs there are and what addresses they have, kept by rtnetlink notifications. Lives on
+ * the control thread and never blocks it for longer than the kernel's rtnl lock takes. The kernel
+ * drops notifications when the socket's buffer is full (ENOBUFS): then everything is read again. */
 class LinkMonitor {
   public:
     /* Called with the name of every netdev that came, went, was renamed (once for each name), or
@@ -22,12 +24,25 @@ class LinkMonitor {
 
     LinkMonitor(boost::asio::io_context &io, Listener listener);
 
+    /* Called when anything in links() that concerns a device's netdev (one with a parent device or
+     * a port of a switch) is not what it was. Many calls may follow each other. */
+    void on_device_change(std::function<void()> listener) {
+        device_listener_ = std::move(listener);
+    }
+
     /* Subscribes, and asks for all netdevs. `buffer_size`: of the receive buffer, in bytes; 0
-     * leaves it to the system. */
+     * stands for 4 MiB. */
     Expected<void> start(int buffer_size = 0);
 
     /* The netdev of that name as last heard of. */
     const Link *find(const std::string &name) const;
+    const Links &links() const { return links_; }
+
+    /* Keeps Links::vf_macs of these netdevs, and of no others, up to date. */
+    void watch_vf_macs(const std::set<int> &ifindexes);
+    /* Asks for those of all that are watched, because a driver may change them without notifying
+     * anybody. */
+    void refresh_vf_macs();
 
     /* How often notifications were lost. */
     unsigned overruns() const { return overruns_; }
@@ -35,24 +50,33 @@ class LinkMonitor {
   private:
     static int on_message(nl_msg *message, void *self) noexcept;
     static int on_finish(nl_msg *message, void *self) noexcept;
-    void request_dump();
+    static int on_interrupted(nl_msg *message, void *self) noexcept;
+    static int on_error(sockaddr_nl *from, nlmsgerr *error, void *self) noexcept;
+    void request_everything();
+    void request_dump(int type);
+    void request_wanted_vf_macs();
     void wait();
     void receive();
     void take(const Link &link, bool gone);
-    void sweep();
+    void forget(const Link &link);
+    void take_address(const LinkAddress &address, bool gone);
+    void take_vf_macs(int ifindex, std::map<uint32_t, std::string> macs);
+    void finish_dump();
 
     Listener listener_;
+    std::function<void()> device_listener_;
     NlSocket socket_;
     boost::asio::posix::stream_descriptor descriptor_;
-    struct Entry {
-        Link link;
-        unsigned seen = 0;  // the dump that last told of it
-    };
-    std::map<int, Entry> links_;
+    Links links_;
     std::map<std::string, int, std::less<>> by_name_;
-    unsigned dump_ = 0;
-    bool dumping_ = false;
+    /* The request that is being answered, RTM_GETLINK or RTM_GETADDR; 0: none. */
+    int dumping_ = 0;
     bool dump_again_ = false;
+    /* What the dump under way has not yet told of. */
+    std::set<int> unseen_links_;
+    std::set<LinkAddress> unseen_addresses_;
+    std::set<int> vf_macs_watched_;
+    std::set<int> vf_macs_wanted_;
     unsigned overruns_ = 0;
 };
 

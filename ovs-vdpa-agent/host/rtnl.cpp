@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ovs-vdpa-agent/host/rtnl.hpp"
 
+#include <linux/if_addr.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 #include <netlink/route/link.h>
 #include <netlink/socket.h>
+#include <sys/socket.h>
+
+#include "ovs-vdpa-agent/host/attributes.hpp"
 
 namespace vdpa::agent::host {
 
@@ -29,31 +34,32 @@ tl::unexpected<Error> rtnl_failed(const std::string &what, int error) {
 }
 
 void parse_link_info(nlattr *info, Link &link) {
-    nlattr *attributes[IFLA_INFO_MAX + 1] = {};
-    if (nla_parse_nested(attributes, IFLA_INFO_MAX, info, nullptr) != 0) {
+    const Attributes<IFLA_INFO_MAX> attributes(info);
+    link.kind = attributes.text(IFLA_INFO_KIND);
+    if (link.kind != "tun" || !attributes.has(IFLA_INFO_DATA)) {
         return;
     }
-    if (attributes[IFLA_INFO_KIND]) {
-        link.kind = nla_get_string(attributes[IFLA_INFO_KIND]);
-    }
-    if (link.kind != "tun" || !attributes[IFLA_INFO_DATA]) {
-        return;
-    }
-    nlattr *data[IFLA_TUN_MAX + 1] = {};
-    if (nla_parse_nested(data, IFLA_TUN_MAX, attributes[IFLA_INFO_DATA], nullptr) != 0) {
-        return;
-    }
-    if (data[IFLA_TUN_OWNER]) {
-        link.tap_owner = nla_get_u32(data[IFLA_TUN_OWNER]);
-    }
+    const Attributes<IFLA_TUN_MAX> data(attributes.get(IFLA_INFO_DATA));
+    link.tap_owner = data.number<uint32_t>(IFLA_TUN_OWNER);
     const auto is_set = [&data](int attribute) {
-        return data[attribute] && nla_get_u8(data[attribute]) != 0;
+        return data.number<uint8_t>(attribute).value_or(0) != 0;
     };
-    link.is_emulated_vf = data[IFLA_TUN_TYPE] && nla_get_u8(data[IFLA_TUN_TYPE]) == IFF_TAP &&
+    link.is_emulated_vf = data.number<uint8_t>(IFLA_TUN_TYPE) == IFF_TAP &&
                           is_set(IFLA_TUN_VNET_HDR) && is_set(IFLA_TUN_PERSIST);
-    if (data[IFLA_TUN_MULTI_QUEUE]) {
-        link.tap_multi_queue = nla_get_u8(data[IFLA_TUN_MULTI_QUEUE]) != 0;
+    link.tap_multi_queue = is_set(IFLA_TUN_MULTI_QUEUE);
+}
+
+std::vector<std::string> parse_altnames(nlattr *list) {
+    std::vector<std::string> names;
+    nlattr *property = nullptr;
+    int rest = 0;
+    nla_for_each_nested(property, list, rest) {
+        if (nla_type(property) == IFLA_ALT_IFNAME) {
+            const auto *const begin = static_cast<const char *>(nla_data(property));
+            names.emplace_back(begin, ::strnlen(begin, static_cast<size_t>(nla_len(property))));
+        }
     }
+    return names;
 }
 
 int take_link(nl_msg *message, void *out) noexcept {
@@ -68,27 +74,92 @@ void NlSocketDeleter::operator()(nl_sock *socket) const {
 }
 
 std::optional<Link> parse_link(nlmsghdr *message) {
-    nlattr *attributes[IFLA_MAX + 1] = {};
-    if (!nlmsg_valid_hdr(message, sizeof(ifinfomsg)) ||
-        nlmsg_parse(message, sizeof(ifinfomsg), attributes, IFLA_MAX, nullptr) != 0 ||
-        !attributes[IFLA_IFNAME]) {
+    const Attributes<IFLA_MAX> attributes(message, sizeof(ifinfomsg));
+    if (!attributes.has(IFLA_IFNAME)) {
         return std::nullopt;
     }
     const auto *header = static_cast<const ifinfomsg *>(nlmsg_data(message));
     Link link;
     link.ifindex = header->ifi_index;
     link.flags = header->ifi_flags;
-    link.name = nla_get_string(attributes[IFLA_IFNAME]);
-    if (attributes[IFLA_MASTER]) {
-        link.master = static_cast<int>(nla_get_u32(attributes[IFLA_MASTER]));
+    link.name = attributes.text(IFLA_IFNAME);
+    if (const auto master = attributes.number<uint32_t>(IFLA_MASTER)) {
+        link.master = static_cast<int>(*master);
     }
-    if (attributes[IFLA_IFALIAS]) {
-        link.alias = nla_get_string(attributes[IFLA_IFALIAS]);
+    link.alias = attributes.text(IFLA_IFALIAS);
+    link.mtu = attributes.number<uint32_t>(IFLA_MTU).value_or(0);
+    link.phys_port_name = attributes.text(IFLA_PHYS_PORT_NAME);
+    if (nlattr *id = attributes.get(IFLA_PHYS_SWITCH_ID)) {
+        link.switch_id = hex_text(nla_data(id), static_cast<size_t>(nla_len(id)), "");
     }
-    if (attributes[IFLA_LINKINFO]) {
-        parse_link_info(attributes[IFLA_LINKINFO], link);
+    link.parent_bus = attributes.text(IFLA_PARENT_DEV_BUS_NAME);
+    link.parent_device = attributes.text(IFLA_PARENT_DEV_NAME);
+    if (nlattr *list = attributes.get(IFLA_PROP_LIST)) {
+        link.altnames = parse_altnames(list);
+    }
+    if (nlattr *info = attributes.get(IFLA_LINKINFO)) {
+        parse_link_info(info, link);
     }
     return link;
+}
+
+std::optional<std::map<uint32_t, std::string>> parse_vf_macs(nlmsghdr *message) {
+    const Attributes<IFLA_MAX> attributes(message, sizeof(ifinfomsg));
+    nlattr *const list = attributes.get(IFLA_VFINFO_LIST);
+    if (!list) {
+        return std::nullopt;
+    }
+    std::map<uint32_t, std::string> macs;
+    nlattr *info = nullptr;
+    int rest = 0;
+    nla_for_each_nested(info, list, rest) {
+        const Attributes<IFLA_VF_MAX> of_vf(info);
+        if (const auto mac = of_vf.number<ifla_vf_mac>(IFLA_VF_MAC)) {
+            macs[mac->vf] = hex_text(mac->mac, ETH_ALEN, ":");
+        }
+    }
+    return macs;
+}
+
+bool LinkAddress::is_link_local() const {
+    return family == AF_INET6 && bytes.size() >= 2 && static_cast<uint8_t>(bytes[0]) == 0xfe &&
+           (static_cast<uint8_t>(bytes[1]) & 0xc0U) == 0x80;
+}
+
+std::optional<LinkAddress> parse_address(nlmsghdr *message) {
+    const Attributes<IFA_MAX> attributes(message, sizeof(ifaddrmsg));
+    // Of a point-to-point link, IFA_ADDRESS is the peer's.
+    nlattr *const bytes =
+        attributes.has(IFA_LOCAL) ? attributes.get(IFA_LOCAL) : attributes.get(IFA_ADDRESS);
+    if (!bytes) {
+        return std::nullopt;
+    }
+    const auto *header = static_cast<const ifaddrmsg *>(nlmsg_data(message));
+    return LinkAddress{static_cast<int>(header->ifa_index), header->ifa_family,
+                       header->ifa_prefixlen,
+                       std::string(static_cast<const char *>(nla_data(bytes)),
+                                   static_cast<size_t>(nla_len(bytes)))};
+}
+
+int set_receive_buffer(nl_sock *socket, int size) {
+    constexpr int default_size = 4 << 20;
+    const int wanted = size == 0 ? default_size : size;
+    if (::setsockopt(nl_socket_get_fd(socket), SOL_SOCKET, SO_RCVBUFFORCE, &wanted,
+                     sizeof wanted) == 0) {
+        return 0;
+    }
+    return nl_socket_set_buffer_size(socket, wanted, 0);
+}
+
+int request_vf_macs(nl_sock *socket, int ifindex) {
+    const std::unique_ptr<nl_msg, MessageDeleter> request(nlmsg_alloc_simple(RTM_GETLINK, 0));
+    ifinfomsg header{};
+    header.ifi_index = ifindex;
+    if (!request || nlmsg_append(request.get(), &header, sizeof header, NLMSG_ALIGNTO) < 0 ||
+        nla_put_u32(request.get(), IFLA_EXT_MASK, RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS) < 0) {
+        return -NLE_NOMEM;
+    }
+    return nl_send_auto(socket, request.get());
 }
 
 Expected<Rtnl> Rtnl::open() {

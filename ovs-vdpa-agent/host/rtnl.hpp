@@ -4,9 +4,13 @@
 #include <netlink/netlink.h>
 #include <sys/types.h>
 
+#include <compare>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "schema/support/error.hpp"
 
@@ -31,12 +35,48 @@ struct Link {
     /* IFLA_TUN_TYPE is TAP, and it is persistent and has a virtio-net header. */
     bool is_emulated_vf = false;
     bool tap_multi_queue = false;  // IFLA_TUN_MULTI_QUEUE
+    uint32_t mtu = 0;
+    std::vector<std::string> altnames;  // IFLA_ALT_IFNAME
+    /* What it is on a switch: "p0", "pf0vf3"; and the switch, in hexadecimal. Empty: none. */
+    std::string phys_port_name;
+    std::string switch_id;
+    /* The device that it is of, as in sysfs (IFLA_PARENT_DEV_*, Linux 5.14): "pci",
+     * "0000:43:00.0". Empty for virtual netdevs. */
+    std::string parent_bus;
+    std::string parent_device;
 
     bool operator==(const Link &) const = default;
 };
 
 /* Reads a RTM_NEWLINK or RTM_DELLINK message. Nothing if it is malformed. */
 std::optional<Link> parse_link(nlmsghdr *message);
+
+/* MAC addresses of VFs, by number, from the answer to a request with RTEXT_FILTER_VF; nothing if
+ * the message has none. The list is an attribute of at most 64 KiB, and the kernel lets its length
+ * wrap around (rtnl_fill_vf() in net/core/rtnetlink.c): of some 270 VFs or more only the first are
+ * there, and nothing else of such a message may be relied on. */
+std::optional<std::map<uint32_t, std::string>> parse_vf_macs(nlmsghdr *message);
+
+/* An address of a netdev, as in a RTM_NEWADDR or RTM_DELADDR message. */
+struct LinkAddress {
+    int ifindex = 0;
+    unsigned char family = 0;
+    unsigned char prefix_length = 0;
+    std::string bytes;
+
+    /* One that the kernel gives every netdev that is up (RFC 4291). */
+    bool is_link_local() const;
+    auto operator<=>(const LinkAddress &) const = default;
+};
+std::optional<LinkAddress> parse_address(nlmsghdr *message);
+
+/* Sets the size of the receive buffer in bytes, beyond the system's limit where that is allowed. 0
+ * stands for 4 MiB: what some thousand netdevs notify while nobody reads. Returns a negative libnl
+ * code. */
+int set_receive_buffer(nl_sock *socket, int size);
+
+/* Sends a request that parse_vf_macs() reads the answer to. Returns a negative libnl code. */
+int request_vf_macs(nl_sock *socket, int ifindex);
 
 /* Synchronous rtnetlink requests. Not thread-safe; each blocks for as long as the kernel's rtnl
  * lock takes. */

@@ -142,5 +142,57 @@ TEST_F(LinkMonitorTest, goes_on_after_notifications_were_lost) {
     EXPECT_TRUE(until([this] { return monitor.find("t2") && !monitor.find("t1"); }));
 }
 
+TEST_F(LinkMonitorTest, knows_which_netdev_has_an_address) {
+    make_foreign("before", true);
+    make_foreign("after", true);
+    make_foreign("without", true);
+    set_address("before", "10.9.8.7");
+    ASSERT_TRUE(monitor.start());
+    const auto has = [this](const char *name) {
+        const Link *link = monitor.find(name);
+        return link && monitor.links().has_address(link->ifindex);
+    };
+    ASSERT_TRUE(until([&] { return has("before"); }));
+    set_address("after", "10.9.8.6");
+    ASSERT_TRUE(until([&] { return has("after"); }));
+    EXPECT_FALSE(has("without"));
+    set_address("after", "0.0.0.0");
+    EXPECT_TRUE(until([&] { return !has("after"); }));
+    EXPECT_TRUE(has("before"));
+    remove_by_hand("before");
+    EXPECT_TRUE(until([&] { return monitor.links().addresses.empty(); }));
+}
+
+TEST_F(LinkMonitorTest, finds_out_which_addresses_went_when_notifications_were_lost) {
+    make_foreign("t1", true);
+    make_foreign("t2", true);
+    set_address("t1", "10.9.8.7");
+    ASSERT_TRUE(monitor.start(1));
+    ASSERT_TRUE(until([this] { return monitor.links().addresses.size() == 1; }));
+    for (int i = 0; i < 200; i++) {
+        set_up("t1", i % 2 == 0);
+    }
+    set_address("t1", "0.0.0.0");
+    set_address("t2", "10.9.8.6");
+    ASSERT_TRUE(until([this] {
+        return monitor.links().addresses.size() == 1 &&
+               monitor.links().has_address(monitor.find("t2")->ifindex);
+    }));
+    EXPECT_GT(monitor.overruns(), 0U);
+}
+
+TEST_F(LinkMonitorTest, does_not_take_virtual_netdevs_for_devices) {
+    unsigned changes = 0;
+    monitor.on_device_change([&changes] { changes++; });
+    make_foreign("t1", true);
+    ASSERT_TRUE(monitor.start());
+    ASSERT_TRUE(until([this] { return monitor.find("t1") != nullptr; }));
+    set_address("t1", "10.9.8.7");
+    ASSERT_TRUE(until([this] { return !monitor.links().addresses.empty(); }));
+    remove_by_hand("t1");
+    ASSERT_TRUE(until([this] { return monitor.find("t1") == nullptr; }));
+    EXPECT_EQ(changes, 0U);
+}
+
 }  // namespace
 }  // namespace vdpa::agent::host

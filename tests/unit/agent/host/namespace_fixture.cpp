@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/agent/host/namespace_fixture.hpp"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -106,6 +108,15 @@ void NamespaceTest::set_up(const std::string &name, bool up) {
     const auto flags = static_cast<unsigned>(request.ifr_flags);
     request.ifr_flags = static_cast<short>(up ? flags | IFF_UP : flags & ~unsigned{IFF_UP});
     control(SIOCSIFFLAGS, request);
+}
+
+void NamespaceTest::set_address(const std::string &name, const std::string &address) {
+    ifreq request = named(name);
+    sockaddr_in wanted{};
+    wanted.sin_family = AF_INET;
+    ASSERT_EQ(::inet_pton(AF_INET, address.c_str(), &wanted.sin_addr), 1);
+    std::memcpy(&request.ifr_addr, &wanted, sizeof wanted);
+    control(SIOCSIFADDR, request);
 }
 
 std::optional<Link> NamespaceTest::find(const std::string &name) {

@@ -38,6 +38,8 @@ class NamespaceTest : public testing::Test {
     static void rename_by_hand(const std::string &from, const std::string &to);
     static void rename(const std::string &from, const std::string &to);
     static void set_up(const std::string &name, bool up);
+    /* An IPv4 address; 0.0.0.0 removes it. */
+    static void set_address(const std::string &name, const std::string &address);
 
     static std::optional<Link> find(const std::string &name);
     static std::string read_file(const std::string &path);

@@ -2,9 +2,8 @@
 // The conditions of a port, in the order of the diagram in port.hpp.
 #include <algorithm>
 
-#include "ovs-vdpa-agent/ovs/log.hpp"
 #include "ovs-vdpa-agent/reconcile/reconciler.hpp"
-#include "ovs-vdpa-agent/report/status.hpp"
+#include "ovs-vdpa-agent/reconcile/verdict.hpp"
 
 namespace vdpa::agent::reconcile {
 
@@ -14,17 +13,9 @@ using schema::PortState;
 using schema::Reason;
 using schema::State;
 
-const log::Module module("port");
-/* A guest can make its port change state as often as it likes. */
-log::RateLimit limit(600, 500);
-
 /* What is wrong with the row itself costs next to nothing to look at again, and somebody may be
  * waiting for it to work after having put it right. */
 constexpr std::chrono::milliseconds cheap_retry{1000};
-
-State state_of_error(const Error &error) {
-    return schema::state_of(error.reason).value_or(State::failed);
-}
 
 std::optional<Error> error_in(const schema::PortStatus &status) {
     if (!status.reason) {
@@ -124,15 +115,6 @@ void Reconciler::advance(Port &port) {
     report(port, verdict ? *verdict : served_verdict(port), notices);
 }
 
-void Reconciler::claim(Port &port) {
-    if (port.parsed && port.parsed->config) {
-        claim_socket(port, port.parsed->config->engine.socket.path);
-    } else {
-        const bool stays = port.row && port.was_served && port.wanted;
-        claim_socket(port, stays ? port.wanted->socket.path : "");
-    }
-}
-
 std::optional<Error> Reconciler::config_problem(Port &port) {
     // A user or group may be made at any time, and nothing tells us of it.
     if (!port.parsed->config && port.parsed->config.error().reason == Reason::bad_socket_owner) {
@@ -157,124 +139,7 @@ std::optional<Error> Reconciler::config_problem(Port &port) {
                                                winner + ": give one of them another"};
 }
 
-std::string Reconciler::winner_of(const std::string &path) const {
-    // One that serves the socket and is to go on doing so is not to be disturbed.
-    for (const std::string &name : holders_.of(path)) {
-        if (claims_.by(name) == path) {
-            return name;
-        }
-    }
-    // Then one that was served on it when an engine could last be asked; then one whose row tells
-    // so of the time before this agent.
-    const auto rank = [this, &path](const std::string &name) {
-        const Port &claimant = *ports_.at(name);
-        if (claimant.was_served && claimant.wanted && claimant.wanted->socket.path == path) {
-            return 3;
-        }
-        if (!claimant.parsed) {
-            return 0;
-        }
-        if (claimant.parsed->served_socket == path) {
-            return 2;
-        }
-        return claimant.parsed->was_valid ? 1 : 0;
-    };
-    const auto &names = claims_.of(path);
-    const auto best = std::max_element(
-        names.begin(), names.end(),
-        [&rank](const std::string &a, const std::string &b) { return rank(a) < rank(b); });
-    return best == names.end() ? "" : *best;
-}
-
-std::optional<Reconciler::Verdict> Reconciler::check_netdev(Port &port) {
-    const bool engine_ready = port.engine && engines_[*port.engine].ready;
-    const host::TapSpec spec{.owner = engine_ready
-                                          ? std::optional<uid_t>(engines_[*port.engine].info.uid)
-                                          : port.netdev_spec.owner,
-                             .multi_queue = port.wanted->max_queues > 1};
-    if (port.netdev == Port::Netdev::present && spec.owner == port.netdev_spec.owner) {
-        return std::nullopt;
-    }
-    if (port.netdev != Port::Netdev::asked && port.netdev != Port::Netdev::removing) {
-        if (port.netdev_error && !port.retrying) {
-            retry_later(port, *port.netdev_error);
-        } else {
-            port.netdev_spec = spec;
-            ask_for_netdev(port);
-        }
-    }
-    // While it is tried again, the reason stays.
-    return port.netdev_error ? Verdict{state_of_error(*port.netdev_error), port.netdev_error}
-                             : Verdict{State::provisioning, std::nullopt};
-}
-
-void Reconciler::ask_for_netdev(Port &port) {
-    port.netdev = Port::Netdev::asked;
-    port.heard.reset();
-    port.was_open_in_switch = port.row->ofport.value_or(0) > 0;
-    env_.netdevs.ensure_tap(port.name, port.netdev_spec,
-                            [this, name = port.name](const Expected<host::TapState> &result) {
-                                Port &answered =
-                                    *ports_.at(name);  // is not forgotten while it is asked for
-                                take_netdev(answered, result);
-                                wake(name);
-                            });
-}
-
-void Reconciler::take_netdev(Port &port, const Expected<host::TapState> &result) {
-    const auto heard = std::exchange(port.heard, std::nullopt);
-    if (!result) {
-        port.netdev = Port::Netdev::unknown;
-        port.netdev_error = result.error();
-        if (heard && result.error().reason == Reason::name_taken) {
-            port.netdev_error.reset();  // the name may have become free since
-        }
-        return;
-    }
-    port.netdev_error.reset();
-    if (result->replaced && port.was_open_in_switch && port.row &&
-        port.row->datapath_type == "netdev") {
-        // lib/netdev-linux.c reads by a socket that is bound to the index of the one before.
-        module.warn(limit, port.name +
-                               ": the netdev was deleted and is made again; the userspace "
-                               "datapath of ovs-vswitchd takes no frame from it unless the port is "
-                               "deleted and, once its netdev is gone, added again, or ovs-vswitchd "
-                               "restarted");
-    }
-    port.ifindex = result->ifindex;
-    port.multi_queue = result->multi_queue;
-    port.reattach = port.reattach || result->created;
-    // What was heard may be older than the answer, or newer: that is found out by asking again.
-    const bool is_sure = !heard || *heard == result->ifindex;
-    port.netdev = is_sure ? Port::Netdev::present : Port::Netdev::unknown;
-}
-
-void Reconciler::choose_engine(Port &port) {
-    if (port.engine) {
-        return;
-    }
-    // Where the row says it was served, it may still be served.
-    const auto &hint = port.parsed->engine;
-    for (size_t i = 0; hint && i < engines_.size(); i++) {
-        if (engines_[i].service->path() == *hint) {
-            place_on(port, i);
-            return;
-        }
-    }
-    std::optional<size_t> best;
-    for (size_t i = 0; i < engines_.size(); i++) {
-        const Engine &engine = engines_[i];
-        if (engine.ready && engine.ports.size() < engine.info.max_ports &&
-            (!best || engine.ports.size() < engines_[*best].ports.size())) {
-            best = i;
-        }
-    }
-    if (best) {
-        place_on(port, best);
-    }
-}
-
-std::optional<Reconciler::Verdict> Reconciler::check_engine(Port &port) {
+std::optional<Verdict> Reconciler::check_engine(Port &port) {
     if (port.engine) {
         const Engine &engine = engines_[*port.engine];
         if (engine.ready) {
@@ -294,35 +159,7 @@ std::optional<Reconciler::Verdict> Reconciler::check_engine(Port &port) {
                          "by --engine"}};
 }
 
-std::optional<std::string> Reconciler::other_holder(const std::string &path,
-                                                    const Port &port) const {
-    for (const std::string &name : holders_.of(path)) {
-        if (name != port.name) {
-            return name;
-        }
-    }
-    return std::nullopt;
-}
-
-std::optional<Reconciler::Verdict> Reconciler::check_socket_free(Port &port) {
-    const std::string &path = port.wanted->socket.path;
-    const auto holder = other_holder(path, port);
-    if (!holder) {
-        return std::nullopt;
-    }
-    // Two ports may be waiting for each other's sockets: then both let go first.
-    const std::string held = holders_.by(port.name);
-    if (!held.empty() && held != path &&
-        claims_.of(held).size() > claims_.of(held).count(port.name)) {
-        release_engine(port);
-    }
-    return Verdict{
-        State::provisioning,
-        Error{Reason::duplicate_socket, "vdpa-socket=" + path + ": Interface " + *holder +
-                                            " is being served on it and has not left it yet"}};
-}
-
-std::optional<Reconciler::Verdict> Reconciler::check_applied(Port &port) {
+std::optional<Verdict> Reconciler::check_applied(Port &port) {
     if (port.reattach) {
         if (!release_engine(port)) {
             return Verdict{State::provisioning, std::nullopt};
@@ -379,7 +216,7 @@ void Reconciler::apply(Port &port) {
         });
 }
 
-Reconciler::Verdict Reconciler::served_verdict(Port &port) {
+Verdict Reconciler::served_verdict(Port &port) {
     const schema::PortStatus &status = *port.status;
     auto error = error_in(status);
     if (error && is_about_socket(*error)) {

@@ -13,6 +13,7 @@
 #include "ovs-vdpa-agent/host/netdev_service.hpp"
 #include "ovs-vdpa-agent/reconcile/claims.hpp"
 #include "ovs-vdpa-agent/reconcile/port.hpp"
+#include "ovs-vdpa-agent/reconcile/verdict.hpp"
 
 namespace vdpa::agent::reconcile {
 
@@ -72,48 +73,50 @@ class Reconciler : public engine::EngineListener {
         std::map<std::string, std::string> left_sockets;
     };
 
-    /* reconciler.cpp: what is heard */
+    /* reconciler.cpp: what is heard from the database, and the passes */
     Port &port(const std::string &name);
     void take_row(ovs::InterfaceRow row);
     void take_parsed(Port &port, config::ParsedRow parsed);
     void lose_row(Port &port);
+    void take_global(const ovs::GlobalRow &row);
     /* Reads what an earlier agent left. */
     void read_owned();
-    void take_status(size_t engine, Port &port, const schema::PortStatus &status);
-    void take_global(const ovs::GlobalRow &row);
     void take_owned(const Expected<std::vector<std::string>> &names);
-    void place_on(Port &port, std::optional<size_t> engine);
-    /* An engine serves that socket for the port; empty: none. */
-    void hold_socket(const Port &holder, const std::string &path);
-    /* The port's row asks for that socket; empty: for none. */
-    void claim_socket(const Port &claimant, const std::string &path);
     void wake(const std::string &name);
     void wake_host();
-    void wake_unplaced();
     void run();
     bool may_act() const;
     bool may_report() const;
+
+    /* engines.cpp: what is heard from engines, and which ports are on which */
+    void take_status(size_t engine, Port &port, const schema::PortStatus &status);
+    void place_on(Port &port, std::optional<size_t> engine);
+    void choose_engine(Port &port);
+    void wake_unplaced();
     void remove_left_sockets();
     void remove_strays();
 
-    /* advance.cpp: the conditions, in order */
-    struct Verdict {
-        schema::State state;
-        std::optional<Error> reason;
-    };
-    void advance(Port &port);
+    /* sockets.cpp: who may have which socket */
     void claim(Port &port);
-    std::optional<Error> config_problem(Port &port);
-    std::optional<Verdict> check_netdev(Port &port);
-    std::optional<Verdict> check_engine(Port &port);
-    std::optional<Verdict> check_socket_free(Port &port);
-    std::optional<Verdict> check_applied(Port &port);
-    Verdict served_verdict(Port &port);
+    /* The port's row asks for that socket; empty: for none. */
+    void claim_socket(const Port &claimant, const std::string &path);
+    /* An engine serves that socket for the port; empty: none. */
+    void hold_socket(const Port &holder, const std::string &path);
     std::string winner_of(const std::string &path) const;
     std::optional<std::string> other_holder(const std::string &path, const Port &port) const;
-    void choose_engine(Port &port);
+    std::optional<Verdict> check_socket_free(Port &port);
+
+    /* netdev.cpp: the condition that the netdev is there */
+    std::optional<Verdict> check_netdev(Port &port);
     void ask_for_netdev(Port &port);
     void take_netdev(Port &port, const Expected<host::TapState> &result);
+
+    /* advance.cpp: the conditions, in order */
+    void advance(Port &port);
+    std::optional<Error> config_problem(Port &port);
+    std::optional<Verdict> check_engine(Port &port);
+    std::optional<Verdict> check_applied(Port &port);
+    Verdict served_verdict(Port &port);
     void apply(Port &port);
     void retry_later(Port &port, const Error &error);
 

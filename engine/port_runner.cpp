@@ -17,7 +17,7 @@ constexpr std::chrono::seconds check_interval{2};
 }  // namespace
 
 PortRunner::PortRunner(boost::asio::io_context &context)
-    : context_(context), check_timer_(context) {}
+    : context_(context), check_ticker_(context, check_interval, [this] { check_all(); }) {}
 
 PortRunner::~PortRunner() = default;
 
@@ -40,12 +40,12 @@ Expected<void> PortRunner::start(const std::vector<std::string> &eal_args,
                          .retry_soon = [this](const std::string &name) {
                              boost::asio::post(context_, [this, name] { retry(name); });
                          }});
-    check_later();
+    check_ticker_.start();
     return {};
 }
 
 void PortRunner::stop() {
-    check_timer_.cancel();
+    check_ticker_.stop();
     entries_.clear();
     actors_.reset();
     event_thread_.reset();
@@ -91,16 +91,6 @@ void PortRunner::retry(const std::string &name) {
     if (const auto found = entries_.find(name); found != entries_.end()) {
         report(found->second, found->second.actor->retry());
     }
-}
-
-void PortRunner::check_later() {
-    check_timer_.expires_after(check_interval);
-    check_timer_.async_wait([this](const boost::system::error_code &cancelled) {
-        if (!cancelled) {
-            check_all();
-            check_later();
-        }
-    });
 }
 
 void PortRunner::check_all() {

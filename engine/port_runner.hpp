@@ -2,7 +2,6 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <map>
 #include <memory>
@@ -11,6 +10,7 @@
 
 #include "engine/port_actor.hpp"
 #include "engine/relay/relay.hpp"
+#include "engine/ticker.hpp"
 
 namespace vdpa::engine {
 
@@ -47,11 +47,10 @@ class PortRunner {
 
     void report(Entry &entry, const Outcome &outcome);
     void retry(const std::string &name);
-    void check_later();
     void check_all();
 
     boost::asio::io_context &context_;
-    boost::asio::steady_timer check_timer_;
+    Ticker check_ticker_;
     std::unique_ptr<relay::Workers> workers_;
     std::unique_ptr<vhost::DatapathMaker> datapaths_;
     std::unique_ptr<vhost::EventThread> event_thread_;

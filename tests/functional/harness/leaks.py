@@ -80,8 +80,9 @@ def _check_processes(box: "Sandbox") -> None:
 
 
 def _check_netdevs(box: "Sandbox") -> None:
-    del box  # The calling thread is in its network namespace.
-    left = [name for name in namespaces.netdevs() if not _STANDING_NETDEVS.fullmatch(name)]
+    # The calling thread is in its network namespace.
+    left = [name for name in namespaces.netdevs()
+            if not _STANDING_NETDEVS.fullmatch(name) and not box.may_stay(name)]
     assert not left, f"netdevs left behind: {', '.join(left)}"
     names = os.listdir("/run/netns")
     assert not names, f"network namespaces left behind: {', '.join(names)}"
@@ -106,7 +107,8 @@ def _check_files(box: "Sandbox") -> None:
 
 
 def _check_logs(box: "Sandbox", expected: list[re.Pattern[str]]) -> None:
-    foreign = logs.read_expectations(EXPECTED)
+    foreign = [pattern for path in (EXPECTED, *box.further_expectations)
+               for pattern in logs.read_expectations(path)]
     problems = []
     for daemon in box.daemons():
         ours = daemon not in (box.ovs.vswitchd, box.ovs.server)

@@ -11,11 +11,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from . import initramfs
 from .daemons import die_with_parent
-from .debian_kernel import Kernel, debian_kernel, unpack_module
+from .debian_kernel import Kernel, debian_kernel, modules_to_load, unpack_module
 from .guest import Guest, build_root
-
-_MODULES = ("net/core/failover.ko", "drivers/net/net_failover.ko", "drivers/net/virtio_net.ko")
 
 
 def _initramfs(kernel: Kernel, folder: Path) -> Path:
@@ -27,19 +26,15 @@ def _initramfs(kernel: Kernel, folder: Path) -> Path:
         modules = Path(name) / "modules"
         modules.mkdir()
         root = Path(name) / "root"
-        build_root(root, [unpack_module(kernel, module, modules) for module in _MODULES],
-                   "/dev/hvc0")
+        build_root(root, [unpack_module(module, modules)
+                          for module in modules_to_load(kernel, ["virtio_net"])], "/dev/hvc0")
         # Process 1 of an initramfs gets no open console.
         shutil.copy2(root / "init", root / "guest-init")
         (root / "init").write_text(
             "#!/bin/busybox sh\n/bin/busybox mount -t devtmpfs dev /dev\n"
             "while [ ! -c /dev/hvc0 ]; do /bin/busybox usleep 10000; done\n"
             "exec /bin/busybox sh /guest-init </dev/null >/dev/ttyS0 2>&1\n")
-        listing = subprocess.run(["find", ".", "-mindepth", "1"], cwd=root, check=True,
-                                 capture_output=True).stdout
-        with target.open("wb") as stream:
-            subprocess.run(["busybox", "cpio", "-o", "-H", "newc"], cwd=root, input=listing,
-                           stdout=stream, stderr=subprocess.DEVNULL, check=True)
+        initramfs.pack(root, target)
     return target
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping, Sequence
 
 from . import leaks, logs, namespaces, sanitizers
 from .daemons import Daemon
@@ -21,6 +21,9 @@ from .uml import UmlGuest
 from .wait import wait_for
 
 SOURCE = Path(__file__).resolve().parents[3]
+
+# The programs under test, in the build folder.
+DAEMONS = ("engine/ovs-vdpa-engine", "ovs-vdpa-agent/ovs-vdpa-agent")
 
 # Marks a folder that goes away with its sandbox.
 _TEMPORARY = ".temporary"
@@ -35,24 +38,45 @@ class Sandbox:
     """A context manager: inside, the calling thread is in the sandbox's namespaces.
 
     `folder` is made if missing and kept; without it there is a temporary one. `linger` lets
-    everything outlive the harness; close() then has to be done by hand.
+    everything outlive the harness; close() then has to be done by hand. `other_config` is in the
+    database before ovs-vswitchd starts.
     """
+
+    datapath_type = "netdev"
+    # Files with further lines that the logs of other programs may have.
+    further_expectations: Sequence[Path] = ()
 
     def __init__(self, *, build: Path | None = None, folder: Path | None = None,
                  engine: bool = True, agent: bool = True, userspace_tso: bool = False,
-                 linger: bool = False) -> None:
+                 other_config: Mapping[str, str] | None = None, linger: bool = False) -> None:
         self.build = build or build_folder()
         self._given_folder = folder
         self.folder = Path()
         self._with_engine = engine
         self._with_agent = agent
         self.userspace_tso = userspace_tso
+        self._other_config = dict(other_config or {})
+        if userspace_tso:
+            self._other_config["userspace-tso-enable"] = "true"
         self.linger = linger
-        self.namespaces = namespaces.Namespaces()
+        self.namespaces = self.make_namespaces()
         self._expected: list[re.Pattern[str]] = []
         self.guests: list[Any] = []
         self._further: list[Daemon] = []
         self.peers: dict[str, Peer] = {}
+
+    def make_namespaces(self) -> namespaces.Namespaces:
+        return namespaces.Namespaces()
+
+    def may_stay(self, netdev: str) -> bool:
+        """Whether that netdev may be there when the test is over."""
+        del netdev
+        return False
+
+    @property
+    def carries_offloads(self) -> bool:
+        """Whether bridges carry frames with unfinished checksums, or to be segmented."""
+        return self.userspace_tso or self.datapath_type == "system"
 
     # Life.
 
@@ -117,14 +141,17 @@ class Sandbox:
         return env
 
     def _start(self) -> None:
-        self.ovs.start_server_with_database(
-            {"userspace-tso-enable": "true"} if self.userspace_tso else {})
+        self.ovs.start_server_with_database(self._other_config)
         self.ovs.start_vswitchd()
-        self.ovs.vsctl("--may-exist", "add-br", "br0", "--", "set", "Bridge", "br0", "datapath_type=netdev")
+        self.add_bridge("br0")
         if self._with_engine:
             self.start_engine()
         if self._with_agent:
             self.start_agent()
+
+    def add_bridge(self, name: str) -> None:
+        self.ovs.vsctl("--may-exist", "add-br", name, "--", "set", "Bridge", name,
+                       f"datapath_type={self.datapath_type}")
 
     def start_engine(self, bound: float = 30) -> None:
         self.engine.start(lambda: accepts(self.engine_socket), bound)
@@ -277,7 +304,7 @@ class Sandbox:
              mtu: int = 1500) -> Peer:
         """A network namespace that is a port of the bridge."""
         if name not in self.peers:
-            peer = Peer(name, address, self.env, offloads=self.userspace_tso, mtu=mtu,
+            peer = Peer(name, address, self.env, offloads=self.carries_offloads, mtu=mtu,
                         linger=self.linger)
             self.peers[name] = peer
             self.vsctl("add-port", bridge, peer.netdev)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <netlink/attr.h>
+#include <netlink/msg.h>
 
 #include <array>
 #include <cstddef>

@@ -210,7 +210,7 @@ bool agree(const FunctionId &a, const FunctionId &b) {
 }  // namespace
 
 std::string FunctionId::text() const {
-    return pf.text() + "," + (controller ? "c" + std::to_string(*controller) : "") +
+    return pf.label() + "," + (controller ? "c" + std::to_string(*controller) : "") +
            (pf_number ? "pf" + std::to_string(*pf_number) : "") +
            (flavour == Flavour::vf ? "vf" : "sf") + std::to_string(number);
 }

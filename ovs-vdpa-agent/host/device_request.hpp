@@ -19,6 +19,8 @@ struct Handle {
     std::string device;
 
     std::string text() const { return bus + "/" + device; }
+    /* As operators write it: a PCI function by its address alone. */
+    std::string label() const { return bus == "pci" ? device : text(); }
     auto operator<=>(const Handle &) const = default;
 };
 
@@ -35,7 +37,7 @@ struct FunctionId {
     Flavour flavour = Flavour::vf;
     uint32_t number = 0;
 
-    /* As vdpa-representor has it: pci/0000:43:00.0,pf0vf3. */
+    /* As vdpa-representor has it: 0000:43:00.0,pf0vf3. */
     std::string text() const;
     auto operator<=>(const FunctionId &) const = default;
 };

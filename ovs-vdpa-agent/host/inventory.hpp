@@ -37,12 +37,19 @@ struct Function {
     std::vector<std::string> netdevs;  // the function's own on this host
     /* One of them has an address or a master, or is up. */
     bool netdev_in_use = false;
-    std::string mac;     // as the PF or the devlink port has it; empty: not known
+    /* The same, taken apart: one that has an address or a master is somebody's; one that is no more
+     * than up may be set down. */
+    bool netdev_up = false;
+    bool netdev_claimed = false;
+    std::string mac;     // as the PF or the devlink port has it; empty: not known, or not set
     bool active = true;  // an SF that is not has no device yet
     std::optional<Representor> representor;
 
     bool operator==(const Function &) const = default;
 };
+
+/* Of a device that does not say how many VFs it can have, such as netdevsim's. */
+constexpr uint32_t unlimited_vfs = 0xffff;
 
 struct Pf {
     enum class Eswitch { unsupported, legacy, switchdev };
@@ -67,6 +74,10 @@ struct Pf {
     bool operator==(const Pf &) const = default;
 };
 
+/* Whether both are of one adapter (a PCI slot) or of one switch (VF-LAG), so that the number of the
+ * one may be said with the handle of the other. */
+bool are_siblings(const Pf &a, const Pf &b);
+
 /* A kernel vDPA device, as the vdpa netlink family has it (linux/vdpa.h). */
 struct VdpaDevice {
     std::string name;
@@ -88,7 +99,10 @@ struct VdpaManagement {
     bool operator==(const VdpaManagement &) const = default;
 };
 
-/* What this host has, as one value. Sorted by handle, number and name. */
+/* What this host has, as one value. Sorted by handle, number and name.
+ *
+ * A local function is in the PF that it belongs to, whichever handle its representor hangs off;
+ * functions of external controllers are in the PF that has their representors. */
 struct Inventory {
     std::vector<Pf> pfs;
     std::vector<VdpaDevice> vdpa_devices;
@@ -99,7 +113,12 @@ struct Inventory {
     bool has_vdpa = false;  // the kernel has the vdpa netlink family
 
     const Pf *pf(const Handle &handle) const;
+    /* Also by the number of another PF of the same adapter or switch. */
     const Function *function(const FunctionId &id) const;
+    const Function *function_with_device(const Handle &device) const;
+    const Function *function_with_representor(const std::string &netdev) const;
+    const VdpaDevice *vdpa_device(const std::string &name) const;
+    const VdpaManagement *vdpa_management(const std::string &name) const;
 
     bool operator==(const Inventory &) const = default;
 };
@@ -116,17 +135,22 @@ struct Target {
 };
 
 /* Finds the VF or SF, and with it the representor, that a row of that Interface name asks for, by
- * the first of the four ways that says anything (and all of them agree): type=dpdk's devargs,
- * vdpa-representor, the accelerator's device, the Interface's own name being a representor's.
+ * the first of the four ways that says anything: type=dpdk's devargs, vdpa-representor, the
+ * accelerator's device, the Interface's own name being a representor's. The first three have to
+ * agree. The fourth counts only where they say nothing, for a representor that has the name may be
+ * the one to be exchanged for another.
  *
- * A kernel vDPA device whose parent is no function, such as a simulator, has a Target only with
- * vdpa-representor or a representor of the Interface's name; without one, `pf` and `function` are
- * null, and there is no representor to be put on a bridge: no-representor.
+ * A kernel vDPA device whose parent is no function, such as a simulator, needs vdpa-representor or
+ * a representor of the Interface's name; without one it is no-representor.
+ *
+ * A target has a function with a representor, except that one of a type=dpdk row may be without,
+ * for it is Open vSwitch's. The function's device may be missing where the row's device is another
+ * or derived. A management device may be without its vDPA device.
  *
  * Pointers are into `inventory`. Errors (with the object and what to do): no-device when nothing
- * says which; pf-missing, device-missing, sf-inactive, representor-missing, pf-legacy, for what may
- * yet come; not-a-pf, not-a-vf, external-controller, device-mismatch, no-representor for what has
- * to be put right in the row. */
+ * says which; pf-missing, device-missing, sf-inactive, representor-missing, pf-legacy, kernel-lacks
+ * for what may yet come; not-a-pf, not-a-vf, external-controller, device-mismatch, no-representor,
+ * eswitch-unsupported for what has to be put right in the row. */
 Expected<Target> resolve(const Inventory &inventory, const DeviceRequest &request,
                          const std::string &interface);
 

@@ -9,6 +9,7 @@
 
 #include "ovs-vdpa-agent/host/links.hpp"
 #include "ovs-vdpa-agent/host/rtnl.hpp"
+#include "schema/support/error.hpp"
 
 namespace vdpa::agent::host {
 

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ovs-vdpa-agent/host/rtnl.hpp"
 
+#include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
-#include <netlink/route/link.h>
 #include <netlink/socket.h>
 #include <sys/socket.h>
+
+#include <algorithm>
 
 #include "ovs-vdpa-agent/host/attributes.hpp"
 
@@ -17,20 +19,17 @@ namespace vdpa::agent::host {
 
 namespace {
 
-using schema::Reason;
-
-struct MessageDeleter {
-    void operator()(nl_msg *message) const { nlmsg_free(message); }
-};
-struct LinkDeleter {
-    void operator()(rtnl_link *link) const { rtnl_link_put(link); }
-};
-struct CallbackDeleter {
-    void operator()(nl_cb *callback) const { nl_cb_put(callback); }
-};
-
-tl::unexpected<Error> rtnl_failed(const std::string &what, int error) {
-    return fail(Reason::tap_failed, what + ": " + nl_geterror(error));
+/* A request about the netdev with that index; 0 if an attribute names it. */
+NlMessage link_request(int type, int ifindex, unsigned flags = 0, unsigned changed = 0) {
+    NlMessage request(nlmsg_alloc_simple(type, 0));
+    ifinfomsg header{};
+    header.ifi_index = ifindex;
+    header.ifi_flags = flags;
+    header.ifi_change = changed;
+    if (request && nlmsg_append(request.get(), &header, sizeof header, NLMSG_ALIGNTO) < 0) {
+        request.reset();
+    }
+    return request;
 }
 
 void parse_link_info(nlattr *info, Link &link) {
@@ -62,16 +61,28 @@ std::vector<std::string> parse_altnames(nlattr *list) {
     return names;
 }
 
-int take_link(nl_msg *message, void *out) noexcept {
-    *static_cast<std::optional<Link> *>(out) = parse_link(nlmsg_hdr(message));
-    return NL_OK;
+NlMessage vf_macs_request(int ifindex) {
+    NlMessage request = link_request(RTM_GETLINK, ifindex);
+    // Without the statistics of every VF, which may not fit into a message.
+    if (request &&
+        nla_put_u32(request.get(), IFLA_EXT_MASK, RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS) < 0) {
+        request.reset();
+    }
+    return request;
+}
+
+/* The answer to a request for one netdev. */
+NetResult<std::optional<Link>> get_link(NetlinkSocket &socket, nl_msg *request) {
+    std::optional<Link> link;
+    const auto done =
+        socket.run(request, [&link](nlmsghdr *message) { link = parse_link(message); });
+    if (!done && !done.error().is_gone()) {
+        return tl::make_unexpected(done.error());
+    }
+    return link;
 }
 
 }  // namespace
-
-void NlSocketDeleter::operator()(nl_sock *socket) const {
-    nl_socket_free(socket);
-}
 
 std::optional<Link> parse_link(nlmsghdr *message) {
     const Attributes<IFLA_MAX> attributes(message, sizeof(ifinfomsg));
@@ -152,102 +163,113 @@ int set_receive_buffer(nl_sock *socket, int size) {
 }
 
 int request_vf_macs(nl_sock *socket, int ifindex) {
-    const std::unique_ptr<nl_msg, MessageDeleter> request(nlmsg_alloc_simple(RTM_GETLINK, 0));
-    ifinfomsg header{};
-    header.ifi_index = ifindex;
-    if (!request || nlmsg_append(request.get(), &header, sizeof header, NLMSG_ALIGNTO) < 0 ||
-        nla_put_u32(request.get(), IFLA_EXT_MASK, RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS) < 0) {
-        return -NLE_NOMEM;
-    }
-    return nl_send_auto(socket, request.get());
+    const NlMessage request = vf_macs_request(ifindex);
+    return request ? nl_send_auto(socket, request.get()) : -NLE_NOMEM;
 }
 
-Expected<Rtnl> Rtnl::open() {
-    NlSocket socket(nl_socket_alloc());
-    if (!socket) {
-        return rtnl_failed("netlink socket", -NLE_NOMEM);
-    }
-    if (const int error = nl_connect(socket.get(), NETLINK_ROUTE); error < 0) {
-        return rtnl_failed("netlink socket", error);
-    }
-    return Rtnl(std::move(socket));
+NetResult<Rtnl> Rtnl::open() {
+    return NetlinkSocket::open(NETLINK_ROUTE).map([](NetlinkSocket socket) {
+        return Rtnl(std::move(socket));
+    });
 }
 
-Expected<std::optional<Link>> Rtnl::find(const std::string &name) {
-    const std::unique_ptr<nl_msg, MessageDeleter> request(nlmsg_alloc_simple(RTM_GETLINK, 0));
-    ifinfomsg header{};
-    if (!request || nlmsg_append(request.get(), &header, sizeof header, NLMSG_ALIGNTO) < 0 ||
-        nla_put_string(request.get(), IFLA_IFNAME, name.c_str()) < 0) {
-        return rtnl_failed(name, -NLE_NOMEM);
+NetResult<std::optional<Link>> Rtnl::find(const std::string &name) {
+    const NlMessage request = link_request(RTM_GETLINK, 0);
+    // IFLA_IFNAME is matched by altnames, too.
+    if (!request || nla_put_string(request.get(), IFLA_IFNAME, name.c_str()) < 0) {
+        return no_memory();
     }
-    return get(request.get(), name);
+    return get_link(socket_, request.get());
 }
 
-Expected<std::optional<Link>> Rtnl::find(int ifindex) {
-    const std::string what = "netdev with index " + std::to_string(ifindex);
-    const std::unique_ptr<nl_msg, MessageDeleter> request(nlmsg_alloc_simple(RTM_GETLINK, 0));
-    ifinfomsg header{};
-    header.ifi_index = ifindex;
-    if (!request || nlmsg_append(request.get(), &header, sizeof header, NLMSG_ALIGNTO) < 0) {
-        return rtnl_failed(what, -NLE_NOMEM);
-    }
-    return get(request.get(), what);
+NetResult<std::optional<Link>> Rtnl::find(int ifindex) {
+    const NlMessage request = link_request(RTM_GETLINK, ifindex);
+    return request ? get_link(socket_, request.get()) : no_memory();
 }
 
-Expected<std::optional<Link>> Rtnl::get(nl_msg *request, const std::string &what) {
-    std::optional<Link> link;
-    const std::unique_ptr<nl_cb, CallbackDeleter> callbacks(nl_cb_clone(
-        std::unique_ptr<nl_cb, CallbackDeleter>(nl_socket_get_cb(socket_.get())).get()));
-    if (!callbacks) {
-        return rtnl_failed(what, -NLE_NOMEM);
+NetResult<void> Rtnl::set_alias(int ifindex, const std::string &alias) {
+    const NlMessage request = link_request(RTM_NEWLINK, ifindex);
+    if (!request || nla_put_string(request.get(), IFLA_IFALIAS, alias.c_str()) < 0) {
+        return no_memory();
     }
-    nl_cb_set(callbacks.get(), NL_CB_VALID, NL_CB_CUSTOM, take_link, &link);
-    int error = nl_send_auto(socket_.get(), request);
-    if (error >= 0) {
-        error = nl_recvmsgs(socket_.get(), callbacks.get());
-    }
-    // The answer to a request without NLM_F_ACK may leave an acknowledgement behind.
-    if (error >= 0 && link) {
-        error = nl_wait_for_ack(socket_.get());
-    }
-    if (error == -NLE_NODEV || error == -NLE_OBJ_NOTFOUND) {
-        return std::optional<Link>();
-    }
-    if (error < 0) {
-        return rtnl_failed(what, error);
-    }
-    return link;
+    return socket_.run(request.get());
 }
 
-Expected<void> Rtnl::set_alias(int ifindex, const std::string &alias) {
-    const std::unique_ptr<nl_msg, MessageDeleter> request(nlmsg_alloc_simple(RTM_NEWLINK, 0));
-    ifinfomsg header{};
-    header.ifi_index = ifindex;
-    if (!request || nlmsg_append(request.get(), &header, sizeof header, NLMSG_ALIGNTO) < 0 ||
-        nla_put_string(request.get(), IFLA_IFALIAS, alias.c_str()) < 0) {
-        return rtnl_failed(alias, -NLE_NOMEM);
-    }
-    int error = nl_send_auto(socket_.get(), request.get());
-    if (error >= 0) {
-        error = nl_wait_for_ack(socket_.get());
-    }
-    if (error < 0) {
-        return rtnl_failed("alias of the netdev with index " + std::to_string(ifindex), error);
-    }
-    return {};
+NetResult<void> Rtnl::set_up(int ifindex, bool up) {
+    const NlMessage request = link_request(RTM_NEWLINK, ifindex, up ? IFF_UP : 0, IFF_UP);
+    return request ? socket_.run(request.get()) : no_memory();
 }
 
-Expected<void> Rtnl::remove(int ifindex) {
-    const std::unique_ptr<rtnl_link, LinkDeleter> link(rtnl_link_alloc());
-    if (!link) {
-        return rtnl_failed("netdev", -NLE_NOMEM);
+NetResult<void> Rtnl::set_mtu(int ifindex, uint32_t mtu) {
+    const NlMessage request = link_request(RTM_NEWLINK, ifindex);
+    if (!request || nla_put_u32(request.get(), IFLA_MTU, mtu) < 0) {
+        return no_memory();
     }
-    rtnl_link_set_ifindex(link.get(), ifindex);
-    const int error = rtnl_link_delete(socket_.get(), link.get());
-    if (error < 0 && error != -NLE_NODEV && error != -NLE_OBJ_NOTFOUND) {
-        return rtnl_failed("netdev with index " + std::to_string(ifindex), error);
+    return socket_.run(request.get());
+}
+
+NetResult<void> Rtnl::rename(int ifindex, const std::string &name) {
+    const NlMessage request = link_request(RTM_NEWLINK, ifindex);
+    if (!request || nla_put_string(request.get(), IFLA_IFNAME, name.c_str()) < 0) {
+        return no_memory();
     }
-    return {};
+    return socket_.run(request.get());
+}
+
+NetResult<void> Rtnl::change_altname(int type, int ifindex, const std::string &name) {
+    const NlMessage request = link_request(type, ifindex);
+    nlattr *list = request ? nla_nest_start(request.get(), IFLA_PROP_LIST) : nullptr;
+    if (!list || nla_put_string(request.get(), IFLA_ALT_IFNAME, name.c_str()) < 0) {
+        return no_memory();
+    }
+    nla_nest_end(request.get(), list);
+    return socket_.run(request.get());
+}
+
+NetResult<void> Rtnl::add_altname(int ifindex, const std::string &name) {
+    return change_altname(RTM_NEWLINKPROP, ifindex, name);
+}
+
+NetResult<void> Rtnl::remove_altname(int ifindex, const std::string &name) {
+    return change_altname(RTM_DELLINKPROP, ifindex, name);
+}
+
+NetResult<std::optional<Mac>> Rtnl::vf_mac(int pf_ifindex, uint32_t vf) {
+    const NlMessage request = vf_macs_request(pf_ifindex);
+    if (!request) {
+        return no_memory();
+    }
+    std::optional<Mac> mac;
+    const auto done = socket_.run(request.get(), [&mac, vf](nlmsghdr *message) {
+        if (const auto macs = parse_vf_macs(message); macs && macs->contains(vf)) {
+            mac = parse_mac(macs->at(vf));
+        }
+    });
+    if (!done && !done.error().is_gone()) {
+        return tl::make_unexpected(done.error());
+    }
+    return mac;
+}
+
+NetResult<void> Rtnl::set_vf_mac(int pf_ifindex, uint32_t vf, const Mac &mac) {
+    const NlMessage request = link_request(RTM_NEWLINK, pf_ifindex);
+    ifla_vf_mac value{};
+    value.vf = vf;
+    std::copy(mac.begin(), mac.end(), std::begin(value.mac));
+    nlattr *list = request ? nla_nest_start(request.get(), IFLA_VFINFO_LIST) : nullptr;
+    nlattr *entry = list ? nla_nest_start(request.get(), IFLA_VF_INFO) : nullptr;
+    if (!entry || nla_put(request.get(), IFLA_VF_MAC, sizeof value, &value) < 0) {
+        return no_memory();
+    }
+    nla_nest_end(request.get(), entry);
+    nla_nest_end(request.get(), list);
+    return socket_.run(request.get());
+}
+
+NetResult<void> Rtnl::remove(int ifindex) {
+    const NlMessage request = link_request(RTM_DELLINK, ifindex);
+    const auto done = request ? socket_.run(request.get()) : no_memory();
+    return !done && done.error().is_gone() ? NetResult<void>() : done;
 }
 
 }  // namespace vdpa::agent::host

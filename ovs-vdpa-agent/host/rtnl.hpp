@@ -1,27 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <netlink/netlink.h>
 #include <sys/types.h>
 
 #include <compare>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "schema/support/error.hpp"
-
-struct nl_sock;
+#include "ovs-vdpa-agent/host/mac.hpp"
+#include "ovs-vdpa-agent/host/netlink.hpp"
 
 namespace vdpa::agent::host {
-
-struct NlSocketDeleter {
-    void operator()(nl_sock *socket) const;
-};
-using NlSocket = std::unique_ptr<nl_sock, NlSocketDeleter>;
 
 /* A netdev as rtnetlink describes it (linux/if_link.h). */
 struct Link {
@@ -36,7 +28,7 @@ struct Link {
     bool is_emulated_vf = false;
     bool tap_multi_queue = false;  // IFLA_TUN_MULTI_QUEUE
     uint32_t mtu = 0;
-    std::vector<std::string> altnames;  // IFLA_ALT_IFNAME
+    std::vector<std::string> altnames;  // IFLA_ALT_IFNAME; no other netdev gets one of them
     /* What it is on a switch: "p0", "pf0vf3"; and the switch, in hexadecimal. Empty: none. */
     std::string phys_port_name;
     std::string switch_id;
@@ -78,26 +70,37 @@ int set_receive_buffer(nl_sock *socket, int size);
 /* Sends a request that parse_vf_macs() reads the answer to. Returns a negative libnl code. */
 int request_vf_macs(nl_sock *socket, int ifindex);
 
-/* Synchronous rtnetlink requests. Not thread-safe; each blocks for as long as the kernel's rtnl
- * lock takes. */
+/* Synchronous rtnetlink requests (rtnetlink(7)). Not thread-safe; each blocks for as long as the
+ * kernel's rtnl lock takes. What is to be changed and is not there is an error that is_gone(). */
 class Rtnl {
   public:
-    /* Error: tap-failed. */
-    static Expected<Rtnl> open();
+    static NetResult<Rtnl> open();
 
-    /* The netdev of that name, or nothing. Error: negative libnl code as a sentence. */
-    Expected<std::optional<Link>> find(const std::string &name);
-    Expected<std::optional<Link>> find(int ifindex);
-    /* Error: negative libnl code as a sentence. */
-    Expected<void> set_alias(int ifindex, const std::string &alias);
+    /* The netdev of that name or altname, or nothing. */
+    NetResult<std::optional<Link>> find(const std::string &name);
+    NetResult<std::optional<Link>> find(int ifindex);
+
+    NetResult<void> set_alias(int ifindex, const std::string &alias);
+    NetResult<void> set_up(int ifindex, bool up);
+    NetResult<void> set_mtu(int ifindex, uint32_t mtu);
+    /* Before Linux 6.2 one that is up cannot be renamed (EBUSY). */
+    NetResult<void> rename(int ifindex, const std::string &name);
+    NetResult<void> add_altname(int ifindex, const std::string &name);
+    NetResult<void> remove_altname(int ifindex, const std::string &name);
+
+    /* MAC address of a VF, as its PF's netdev has it; nothing if it tells of no such VF, which on a
+     * PF with many may yet be there (see parse_vf_macs()). */
+    NetResult<std::optional<Mac>> vf_mac(int pf_ifindex, uint32_t vf);
+    NetResult<void> set_vf_mac(int pf_ifindex, uint32_t vf, const Mac &mac);
+
     /* Deletes the netdev with that index. That there is none is no error. */
-    Expected<void> remove(int ifindex);
+    NetResult<void> remove(int ifindex);
 
   private:
-    Expected<std::optional<Link>> get(nl_msg *request, const std::string &what);
+    NetResult<void> change_altname(int type, int ifindex, const std::string &name);
 
-    explicit Rtnl(NlSocket socket) : socket_(std::move(socket)) {}
-    NlSocket socket_;
+    explicit Rtnl(NetlinkSocket socket) : socket_(std::move(socket)) {}
+    NetlinkSocket socket_;
 };
 
 }  // namespace vdpa::agent::host

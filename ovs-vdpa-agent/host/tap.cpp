@@ -4,10 +4,8 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_arp.h>
-#include <linux/if_ether.h>
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -34,6 +32,10 @@ constexpr const char *mark = "ovs-vdpa-agent";
 
 tl::unexpected<Error> tap_failed(const std::string &name, const char *what, int error) {
     return fail(Reason::tap_failed, "netdev " + name + ": " + what + ": " + errno_text(error));
+}
+
+tl::unexpected<Error> tap_failed(const std::string &name, const NetlinkError &error) {
+    return fail(Reason::tap_failed, "netdev " + name + ": " + error.detail);
 }
 
 tl::unexpected<Error> name_taken(const std::string &name) {
@@ -69,11 +71,11 @@ Expected<UniqueFd> open_queue(std::string &name, int more) {
  * name, which at that time is not the netdev's own. */
 Expected<void> set_address(int socket, const std::string &name) {
     ifreq request = request_for(name);
-    auto *address = reinterpret_cast<unsigned char *>(request.ifr_hwaddr.sa_data);
-    if (::getrandom(address, ETH_ALEN, 0) != ETH_ALEN) {
+    const auto address = random_local_mac();
+    if (!address) {
         return tap_failed(name, "getrandom", errno);
     }
-    address[0] = static_cast<unsigned char>((address[0] | 0x02U) & ~0x01U);  // local, unicast
+    std::copy(address->begin(), address->end(), request.ifr_hwaddr.sa_data);
     request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
     if (::ioctl(socket, SIOCSIFHWADDR, &request) != 0) {
         return tap_failed(name, "SIOCSIFHWADDR", errno);
@@ -144,7 +146,7 @@ bool is_set_up(const Link &link) {
 Expected<Taps> Taps::open(OwnedFile record) {
     auto rtnl = Rtnl::open();
     if (!rtnl) {
-        return tl::make_unexpected(rtnl.error());
+        return fail(Reason::tap_failed, "rtnetlink: " + rtnl.error().detail);
     }
     return Taps(std::move(*rtnl), std::move(record));
 }
@@ -167,11 +169,13 @@ Expected<std::optional<Link>> Taps::find_ours(const std::string &name) {
     if (!ifindex) {
         return std::nullopt;
     }
-    return rtnl_.find(*ifindex).map([&name](const std::optional<Link> &link) {
-        const bool is_ours =
-            link && link->is_emulated_vf && (link->alias == mark || link->name == name);
-        return is_ours ? link : std::nullopt;
-    });
+    const auto link = rtnl_.find(*ifindex);
+    if (!link) {
+        return tap_failed(name, link.error());
+    }
+    const bool is_ours =
+        *link && (*link)->is_emulated_vf && ((*link)->alias == mark || (*link)->name == name);
+    return is_ours ? *link : std::nullopt;
 }
 
 Expected<TapState> Taps::ensure(const std::string &name, const TapSpec &spec) {
@@ -187,7 +191,7 @@ Expected<TapState> Taps::ensure(const std::string &name, const TapSpec &spec) {
     }
     const auto other = rtnl_.find(name);
     if (!other) {
-        return tl::make_unexpected(other.error());
+        return tap_failed(name, other.error());
     }
     if (*other) {
         return name_taken(name);
@@ -210,7 +214,7 @@ Expected<TapState> Taps::adopt(const Link &found, const std::string &name, const
         }
         const auto other = rtnl_.find(name);
         if (!other) {
-            return tl::make_unexpected(other.error());
+            return tap_failed(name, other.error());
         }
         if (*other) {
             return name_taken(name);
@@ -277,11 +281,14 @@ Expected<TapState> Taps::create(const std::string &name, const TapSpec &spec) {
         ::ioctl(queue->get(), TUNSETOWNER, static_cast<unsigned long>(*spec.owner)) != 0) {
         return tap_failed(name, "TUNSETOWNER", errno);
     }
-    if (auto done = disable_ipv6(present_name)
-                        .and_then([&] { return set_address(socket.get(), present_name); })
-                        .and_then([&] { return rtnl_.set_alias(*ifindex, mark); });
+    if (auto done = disable_ipv6(present_name).and_then([&] {
+            return set_address(socket.get(), present_name);
+        });
         !done) {
         return tl::make_unexpected(done.error());
+    }
+    if (const auto marked = rtnl_.set_alias(*ifindex, mark); !marked) {
+        return tap_failed(name, marked.error());
     }
     if (::ioctl(queue->get(), TUNSETPERSIST, 1UL) != 0) {
         return tap_failed(name, "TUNSETPERSIST", errno);
@@ -307,8 +314,8 @@ Expected<void> Taps::remove(const std::string &name) {
         return tl::make_unexpected(ours.error());
     }
     if (*ours) {
-        if (auto removed = rtnl_.remove((*ours)->ifindex); !removed) {
-            return removed;
+        if (const auto removed = rtnl_.remove((*ours)->ifindex); !removed) {
+            return tap_failed(name, removed.error());
         }
     }
     return record_.forget_tap(name);

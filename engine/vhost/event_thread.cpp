@@ -7,8 +7,10 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <utility>
 
 #include "engine/log.hpp"
 #include "engine/vhost/socket_file.hpp"
@@ -17,8 +19,8 @@ namespace vdpa::engine::vhost {
 
 namespace {
 
-/* The library wants some, and asks before each call. */
-const rte_vhost_device_ops no_callbacks{};
+/* The callbacks have no argument that would tell whose they are. */
+std::atomic<EventThread *> instance{nullptr};
 
 /* Header of VHOST_USER_SET_OWNER, protocol version 1, no payload. */
 constexpr std::array<uint32_t, 3> set_owner = {3, 1, 0};
@@ -69,8 +71,14 @@ Expected<void> EventThread::connect(const std::string &path) {
         return failure("rte_vhost_driver_register failed");
     }
     library_path_ = workshop->bind_path();
+    static const rte_vhost_device_ops callbacks = [] {
+        rte_vhost_device_ops ops{};
+        ops.new_connection = on_connected;
+        return ops;
+    }();
+    instance = this;
     // The library connects at once, and adds connections, other than listeners, with a wake-up.
-    if (rte_vhost_driver_callback_register(library_path, &no_callbacks) != 0 ||
+    if (rte_vhost_driver_callback_register(library_path, &callbacks) != 0 ||
         rte_vhost_driver_start(library_path) != 0) {
         return failure("rte_vhost_driver_start failed");
     }
@@ -83,13 +91,50 @@ Expected<void> EventThread::connect(const std::string &path) {
 
 EventThread::~EventThread() {
     if (!library_path_.empty()) {
-        rte_vhost_driver_unregister(library_path_.c_str());
+        rte_vhost_driver_unregister(library_path_.c_str());  // waits for on_message()
+        instance = nullptr;
     }
+}
+
+int EventThread::on_connected(int vid) {
+    static const rte_vhost_user_extern_ops handlers = {.pre_msg_handle = on_message,
+                                                       .post_msg_handle = nullptr};
+    return rte_vhost_extern_callback_register(vid, &handlers, nullptr);
+}
+
+rte_vhost_msg_result EventThread::on_message(int /*vid*/, void * /*message*/) {
+    if (EventThread *self = instance) {
+        self->run_posted();
+    }
+    return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+}
+
+void EventThread::run_posted() {
+    std::vector<std::function<void()>> work;
+    {
+        const std::lock_guard lock(mutex_);
+        work.swap(posted_);
+    }
+    for (const auto &item : work) {
+        item();
+    }
+}
+
+bool EventThread::post(std::function<void()> work) {
+    if (!connection_) {
+        return false;
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        posted_.push_back(std::move(work));
+    }
+    wake();
+    return true;
 }
 
 void EventThread::wake() const {
     if (connection_) {
-        // When the socket is full, the thread has enough to wake up for.
+        // When the socket is full, messages wait that will do as well.
         [[maybe_unused]] const ssize_t sent = ::send(
             connection_.get(), set_owner.data(), sizeof(set_owner), MSG_DONTWAIT | MSG_NOSIGNAL);
     }

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <rte_vhost.h>
+
+#include <functional>
+#include <mutex>
 #include <string>
+#include <vector>
 
 #include "schema/support/error.hpp"
 #include "schema/support/unique_fd.hpp"
@@ -14,7 +19,10 @@ namespace vdpa::engine::vhost {
  * for the first answer; and one of a socket that ended for the end of its connection, as poll()
  * keeps what it waits for open. So we keep a connection to ourselves among the library's sockets,
  * and send a message that means nothing (SET_OWNER) over it. Later versions of the library wait
- * with epoll, where that does neither good nor harm. */
+ * with epoll, where that does neither good nor harm.
+ *
+ * The library handles the messages of all front-ends on that thread, one after the other. So what
+ * must not happen while it handles one, is done while it handles ours. One object in a process. */
 class EventThread {
   public:
     /* Makes that connection, by way of a socket that exists for an instant in a folder that only
@@ -28,12 +36,21 @@ class EventThread {
 
     /* To be called after a socket was started or has ended. Does not block. */
     void wake() const;
+    /* Runs `work` on the event thread, soon. False: it will not, for want of that connection. Work
+     * that waits when this object ends is dropped. For any thread; does not block. */
+    bool post(std::function<void()> work);
 
   private:
+    static int on_connected(int vid);
+    static rte_vhost_msg_result on_message(int vid, void *message);
+    void run_posted();
+
     Expected<void> connect(const std::string &path);
 
     std::string library_path_;
     UniqueFd connection_;
+    std::mutex mutex_;
+    std::vector<std::function<void()>> posted_;
 };
 
 }  // namespace vdpa::engine::vhost

@@ -30,7 +30,7 @@ class Port {
   public:
     struct Context {
         DatapathMaker &datapaths;
-        const EventThread &event_thread;
+        EventThread &event_thread;
     };
     /* Gets every change, from any thread, in order; must neither block nor call back. Nothing is
      * reported before start() succeeded. */

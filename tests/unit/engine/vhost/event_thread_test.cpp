@@ -11,10 +11,12 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -204,6 +206,43 @@ TEST_F(EventThreadTest, MoreWakeUpsThanTheSocketHoldsDoNotBlock) {
     EXPECT_TRUE(answered(ask(folder_ / "s"), 5000));
 }
 
+TEST_F(EventThreadTest, PostedWorkRunsAtOnceInOrderAndThere) {
+    EventThread thread(folder_ / "rpc.sock");
+    const int soon = count_of([&](int) {
+        std::promise<std::string> ran;
+        std::string order;
+        EXPECT_TRUE(thread.post([&] { order += "a"; }));
+        EXPECT_TRUE(thread.post([&] {
+            std::array<char, 16> name{};
+            ::pthread_getname_np(::pthread_self(), name.data(), name.size());
+            ran.set_value(order + " " + name.data());
+        }));
+        auto future = ran.get_future();
+        const bool in_time =
+            future.wait_for(std::chrono::milliseconds(soon_ms)) == std::future_status::ready;
+        EXPECT_EQ(future.get(), "a vhost-events");
+        return in_time;
+    });
+    EXPECT_GE(soon, most) << "of " << attempts;
+}
+
+TEST_F(EventThreadTest, WorkPostedAmongMoreWakeUpsThanTheSocketHoldsIsRun) {
+    EventThread thread(folder_ / "rpc.sock");
+    std::atomic<int> ran{0};
+    std::promise<void> last;
+    constexpr int count = 20000;
+    for (int i = 0; i < count; ++i) {
+        thread.wake();
+        ASSERT_TRUE(thread.post([&] {
+            if (++ran == count) {
+                last.set_value();
+            }
+        }));
+    }
+    EXPECT_EQ(last.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready);
+    EXPECT_EQ(ran, count);
+}
+
 TEST_F(EventThreadTest, LeavesNothingBehind) {
     const std::string path = folder_ / "rpc.sock";
     { const EventThread first(path); }  // the library's own thread comes with it
@@ -227,9 +266,10 @@ TEST_F(EventThreadTest, RemovesWhatAKilledEngineLeft) {
 TEST_F(EventThreadTest, WithoutAConnectionTheLogSaysSoAndSocketsAnswerAllTheSame) {
     const std::string log = folder_ / "log";
     ASSERT_TRUE(log::open_file(log));
-    const EventThread thread(folder_ / "missing/rpc.sock");
+    EventThread thread(folder_ / "missing/rpc.sock");
     const Server server(folder_ / "s");
     thread.wake();
+    EXPECT_FALSE(thread.post([] { ADD_FAILURE(); }));
     EXPECT_TRUE(answered(ask(folder_ / "s"), 5000));
     std::ifstream file(log);
     const std::string text(std::istreambuf_iterator<char>(file), {});

@@ -3,12 +3,12 @@
 #include "engine/vhost/callbacks.hpp"
 
 #include <rte_vhost.h>
-#include <sys/stat.h>
 
 #include <array>
 #include <climits>
 #include <cstring>
 
+#include "engine/vhost/message_check.hpp"
 #include "engine/vhost/port.hpp"
 #include "engine/vhost/registry.hpp"
 
@@ -66,68 +66,6 @@ int vring_state_changed(int vid, uint16_t ring, int enable) {
         port->on_vring_state(vid, ring, enable != 0);
     }
     return 0;
-}
-
-/* Whether the library, in handling it, changes or hands out what the workers use. */
-bool touches_rings(Request request) {
-    switch (request) {
-        case Request::set_features:
-        case Request::set_mem_table:
-        case Request::set_log_base:
-        case Request::set_vring_num:
-        case Request::set_vring_addr:
-        case Request::set_vring_base:
-        case Request::get_vring_base:
-        case Request::set_vring_kick:
-        case Request::set_vring_call:
-        case Request::set_vring_enable:
-            return true;
-        default:
-            return false;
-    }
-}
-
-/* The ring that a message is about, or none. */
-std::optional<uint32_t> ring_of(const Message &message) {
-    switch (static_cast<Request>(message.request)) {
-        case Request::set_vring_kick:
-        case Request::set_vring_call:
-        case Request::set_vring_err:
-            return static_cast<uint32_t>(message.payload.u64 & vring_index_mask);
-        case Request::set_vring_num:
-        case Request::set_vring_base:
-        case Request::get_vring_base:
-        case Request::set_vring_enable:
-            return message.payload.state.index;
-        case Request::set_vring_addr:
-            return message.payload.ring;
-        default:
-            return std::nullopt;
-    }
-}
-
-/* A region that its file does not cover would end the engine with SIGBUS at the first access. */
-bool memory_lies_in_files(const Message &message) {
-    const MemoryTable &table = message.payload.memory;
-    if (table.region_count > table.regions.size() ||
-        static_cast<int>(table.region_count) != message.fd_count) {
-        return true;  // which the library refuses
-    }
-    for (uint32_t i = 0; i < table.region_count; ++i) {
-        const MemoryRegion &region = table.regions[i];
-        struct stat file {};
-        if (::fstat(message.fds[i], &file) != 0) {
-            return false;
-        }
-        if (!S_ISREG(file.st_mode)) {
-            continue;  // a device says nothing of its size
-        }
-        if (file.st_size < 0 || region.mmap_offset > static_cast<uint64_t>(file.st_size) ||
-            region.size > static_cast<uint64_t>(file.st_size) - region.mmap_offset) {
-            return false;
-        }
-    }
-    return true;
 }
 
 }  // namespace
@@ -232,6 +170,9 @@ rte_vhost_msg_result Port::before_message(int vid, Message &message) {
         return RTE_VHOST_MSG_RESULT_REPLY;
     };
     const auto request = static_cast<Request>(message.request);
+    if (const char *why = refusal(message, datapath_->protocol_features())) {
+        return reject(message, why);
+    }
     if (const auto ring = ring_of(message); ring && *ring >= datapath_->ring_count()) {
         fault_ = Error{schema::Reason::queues_mismatch,
                        "the front-end sets up ring " + std::to_string(*ring) +
@@ -239,9 +180,6 @@ rte_vhost_msg_result Port::before_message(int vid, Message &message) {
                            " queue pairs of vdpa-max-queues"};
         publish();
         return reject(message, "more rings than were offered");
-    }
-    if (request == Request::set_mem_table && !memory_lies_in_files(message)) {
-        return reject(message, "a memory region reaches past the end of its file");
     }
     switch (request) {
         case Request::get_features:

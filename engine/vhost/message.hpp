@@ -23,8 +23,11 @@ namespace vdpa::engine::vhost {
 enum class Request : uint32_t {
     get_features = 1,
     set_features = 2,
+    set_owner = 3,
+    reset_owner = 4,
     set_mem_table = 5,
     set_log_base = 6,
+    set_log_fd = 7,
     set_vring_num = 8,
     set_vring_addr = 9,
     set_vring_base = 10,
@@ -32,10 +35,16 @@ enum class Request : uint32_t {
     set_vring_kick = 12,
     set_vring_call = 13,
     set_vring_err = 14,
+    get_protocol_features = 15,
     set_protocol_features = 16,
     get_queue_num = 17,
     set_vring_enable = 18,
+    net_set_mtu = 20,
+    set_backend_req_fd = 21,
     get_config = 24,
+    set_config = 25,
+    set_status = 39,
+    get_status = 40,
 };
 
 /* Protocol feature bits, VHOST_USER_PROTOCOL_F_*. */
@@ -71,6 +80,21 @@ struct MemoryTable {
     std::array<MemoryRegion, 8> regions;
 };
 
+/* struct vhost_vring_addr (linux/vhost_types.h). */
+struct VringAddresses {
+    uint32_t ring;
+    uint32_t flags;
+    uint64_t descriptors;
+    uint64_t device_area;
+    uint64_t driver_area;
+    uint64_t log;
+};
+
+struct LogBase {
+    uint64_t mmap_size;
+    uint64_t mmap_offset;
+};
+
 struct DeviceConfig {
     uint32_t offset;
     uint32_t size;
@@ -94,7 +118,8 @@ struct __attribute__((packed)) Message {
     union {
         uint64_t u64;
         VringState state;
-        uint32_t ring;  // the first member of struct vhost_vring_addr
+        VringAddresses addresses;
+        LogBase log;
         DeviceConfig config;
         MemoryTable memory;
         CryptoSession crypto;

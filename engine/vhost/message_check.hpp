@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "engine/vhost/message.hpp"
+
+/* What a front-end says is not believed. The vhost library checks little of it, and handles
+ * messages of protocol features that were never offered; what it would do with the following ends
+ * the engine, or worse. */
+namespace vdpa::engine::vhost {
+
+/* Why the library must not get to see `message`, in words for the log; null when it may.
+ * `offered`: the protocol features, as bits. Refused are
+ * - requests of protocol features that were not offered (GET_INFLIGHT_FD, for one, has the library
+ *   allocate as much memory as the front-end likes), and unknown ones;
+ * - payloads shorter than what is read from them;
+ * - memory regions that reach past the end of their file, where an access means SIGBUS, that wrap
+ *   around, or that overlap, so that an address would mean two things;
+ * - a dirty log that its file does not cover, or that does not begin at the file's beginning (the
+ *   library adds its offset twice, lib/vhost/vhost_user.c, vhost_user_set_log_base). */
+const char *refusal(const Message &message, uint64_t offered);
+
+/* Whether the library, in handling it, changes or hands out memory, rings or their descriptors. */
+bool touches_rings(Request request);
+
+/* The ring that a message is about, or none. */
+std::optional<uint32_t> ring_of(const Message &message);
+
+}  // namespace vdpa::engine::vhost

@@ -6,10 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <deque>
-#include <mutex>
 #include <string_view>
 
+#include "engine/dpdk_errors.hpp"
 #include "engine/log.hpp"
 #include "engine/vhost/registry.hpp"
 
@@ -18,26 +17,6 @@ namespace vdpa::engine {
 namespace {
 
 constexpr const char *module = "dpdk";
-
-struct Errors {
-    std::mutex mutex;
-    std::deque<std::string> lines;
-};
-
-Errors &errors() {
-    static auto *const instance = new Errors;  // as long-lived as the threads that log
-    return *instance;
-}
-
-void remember(std::string_view line) {
-    constexpr size_t kept = 3;
-    Errors &last = errors();
-    const std::lock_guard lock(last.mutex);
-    last.lines.emplace_back(line.substr(0, 300));
-    if (last.lines.size() > kept) {
-        last.lines.pop_front();
-    }
-}
 
 /* Messages that DPDK takes for faults and that happen every day: a page size that the host has and
  * reserves no pages of, while there are others (when there are none, an error follows); for the
@@ -71,8 +50,11 @@ std::string with_port_name(std::string_view line) {
 void log_line(uint32_t level, std::string_view line) {
     const std::string text = with_port_name(line);
     if (level <= RTE_LOG_ERR && !everyday(line)) {
-        remember(text);
-        VDPA_LOG_LIMITED(err, module, "%s", text.c_str());
+        if (DpdkErrors::note(text)) {
+            VDPA_LOG(dbg, module, "%s", text.c_str());
+        } else {
+            VDPA_LOG_LIMITED(err, module, "%s", text.c_str());
+        }
     } else if (level <= RTE_LOG_WARNING && !everyday(line)) {
         VDPA_LOG_LIMITED(warn, module, "%s", text.c_str());
     } else if (level <= RTE_LOG_INFO && !log::enabled(log::Level::dbg)) {
@@ -111,16 +93,6 @@ void redirect_dpdk_log() {
     if (!log::enabled(log::Level::dbg)) {
         rte_log_set_level_pattern("lib.vhost.config", RTE_LOG_NOTICE);
     }
-}
-
-std::string last_dpdk_errors() {
-    Errors &last = errors();
-    const std::lock_guard lock(last.mutex);
-    std::string text;
-    for (const std::string &line : last.lines) {
-        text += text.empty() ? line : "; " + line;
-    }
-    return text;
 }
 
 }  // namespace vdpa::engine

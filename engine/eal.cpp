@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "engine/dpdk_errors.hpp"
 #include "engine/dpdk_log.hpp"
 #include "engine/eal_args.hpp"
 #include "engine/log.hpp"
@@ -60,6 +61,7 @@ Expected<void> start_eal(const std::vector<std::string> &args) {
     VDPA_LOG(info, "eal", "starting DPDK: %s", line.c_str());
 
     redirect_dpdk_log();
+    const DpdkErrors errors;
     const int result = rte_eal_init(argc, argv->data());
     const int error = rte_errno;
     if (known) {
@@ -69,7 +71,7 @@ Expected<void> start_eal(const std::vector<std::string> &args) {
         VDPA_LOG(info, "eal", "DPDK runs");
         return {};
     }
-    const std::string said = last_dpdk_errors();
+    const std::string said = errors.text();
     return fail(schema::Reason::eal_failed,
                 "DPDK did not start: " + (said.empty() ? errno_text(error) : said) + advice(said));
 }

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "engine/vdpa/kernel/device_info.hpp"
+#include "engine/vdpa/kernel/session.hpp"
+#include "schema/support/error.hpp"
+
+namespace vdpa::engine::kernel {
+
+/* Guest memory in one address space of a device, at the guest's own addresses: the IOTLB messages
+ * of vhost-vdpa (linux/vhost_types.h, struct vhost_msg_v2). Not thread-safe.
+ *
+ * Mapping pins pages, for as long as it takes with this process's memory map locked against whoever
+ * wants to change it (drivers/vhost/vdpa.c, vhost_vdpa_pa_map): every other port's mmap() would
+ * wait. So memory goes over in pieces, each a few milliseconds long, and all of them in one batch,
+ * which devices with tables of their own want (VHOST_IOTLB_BATCH_BEGIN and _END). */
+class MemoryMap {
+  public:
+    MemoryMap(VhostVdpa &device, const DeviceInfo &info, uint32_t asid)
+        : device_(device), info_(info), asid_(asid) {}
+    MemoryMap(const MemoryMap &) = delete;
+    MemoryMap &operator=(const MemoryMap &) = delete;
+
+    /* Maps all of `memory`, which was checked; nothing is mapped before. `cancelled` is looked at
+     * between pieces. False: it was. Error: device-failed. In both cases unmap() has to follow. */
+    Expected<bool> map(const std::vector<Region> &memory, const std::atomic<bool> &cancelled);
+    /* Removes what was mapped. What the kernel refuses to remove counts as removed: the caller has
+     * to close the device then. Error: device-failed. */
+    Expected<void> unmap();
+    /* The kernel has removed everything by itself. */
+    void forget();
+
+    bool empty() const { return pieces_.empty() && !in_batch_; }
+
+  private:
+    struct Piece {
+        uint64_t guest;
+        uint64_t size;
+    };
+
+    Expected<void> map_piece(uint64_t guest, uint64_t size, uint64_t host);
+    Called<void> begin();
+    Called<void> end();
+
+    VhostVdpa &device_;
+    const DeviceInfo &info_;
+    const uint32_t asid_;
+    std::vector<Piece> pieces_;
+    bool in_batch_ = false;
+};
+
+/* How much of a region is handed over in one message, for a table of `total` bytes: few enough
+ * milliseconds' worth, and few enough pieces for the kernel's table of them, which has 2048 entries
+ * unless vhost_vdpa was loaded with another max_iotlb_entries. */
+uint64_t piece_size(const Region &region, uint64_t total);
+
+}  // namespace vdpa::engine::kernel

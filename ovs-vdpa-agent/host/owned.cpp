@@ -4,12 +4,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <fstream>
-#include <nlohmann/json.hpp>
+#include <mutex>
 
-#include "schema/support/json_reader.hpp"
 #include "schema/support/unique_fd.hpp"
 
 namespace vdpa::agent::host {
@@ -18,8 +18,10 @@ namespace {
 
 using schema::Reason;
 
-constexpr int64_t file_version = 1;
-constexpr size_t max_name = 255;
+/* That of some thousand representors is one megabyte. */
+constexpr size_t max_file = size_t{16} << 20U;
+/* Of each kind. No host has as many. */
+constexpr size_t max_entries = 16384;
 
 std::string boot_id() {
     std::string id;
@@ -57,6 +59,9 @@ Expected<std::optional<std::string>> read_all(const std::string &path) {
     ssize_t size = fd ? 1 : -1;
     while (size > 0) {
         size = ::read(fd.get(), part.data(), part.size());
+        if (size > 0 && text.size() > max_file) {
+            return record_failed(path, "is too large to be ours; move it away");
+        }
         if (size > 0) {
             text.append(part.data(), static_cast<size_t>(size));
         } else if (size < 0 && errno == EINTR) {
@@ -69,95 +74,118 @@ Expected<std::optional<std::string>> read_all(const std::string &path) {
     return text;
 }
 
-}  // namespace
-
-Expected<void> OwnedFile::load_once() {
-    return loaded_ ? Expected<void>() : load();
-}
-
-Expected<void> OwnedFile::load() {
-    loaded_ = false;
-    taps_.clear();
-    const auto text = read_all(path_);
-    if (!text) {
-        return tl::make_unexpected(text.error());
-    }
-    if (!*text) {
-        loaded_ = true;
-        return {};
-    }
-    const nlohmann::json root = parse_untrusted_json(**text);
-    if (root.is_discarded()) {
-        return record_failed(path_, "is no JSON; move it away if nothing that it lists is needed");
-    }
-
-    JsonReader reader(path_);
-    std::map<std::string, int> taps;
-    std::string boot;
-    if (reader.expect_object(root)) {
-        int64_t version = 0;
-        if (const auto *value = reader.member(root, "version", true)) {
-            reader.read_integer(*value, file_version, file_version, version);
-        }
-        if (const auto *value = reader.member(root, "boot_id", true)) {
-            reader.read_string(*value, 0, max_name, boot);
-        }
-        if (const auto *value = reader.member(root, "taps", true);
-            value && reader.expect_object(*value)) {
-            for (const auto &item : value->items()) {
-                int64_t ifindex = 0;
-                if (reader.read_integer(item.value(), 1, INT32_MAX, ifindex)) {
-                    taps[item.key()] = static_cast<int>(ifindex);
-                }
-            }
-        }
-    }
-    if (!reader.ok()) {
-        return fail(Reason::record_failed, reader.error());
-    }
-    if (boot == boot_id()) {
-        taps_ = std::move(taps);
-    }
-    loaded_ = true;
-    return {};
-}
-
-std::optional<int> OwnedFile::tap(const std::string &name) const {
-    const auto found = taps_.find(name);
-    return found == taps_.end() ? std::nullopt : std::optional(found->second);
-}
-
-Expected<void> OwnedFile::set_tap(const std::string &name, int ifindex) {
-    auto taps = taps_;
-    taps[name] = ifindex;
-    return write(taps).map([&] { taps_ = std::move(taps); });
-}
-
-Expected<void> OwnedFile::forget_tap(const std::string &name) {
-    auto taps = taps_;
-    if (taps.erase(name) == 0) {
-        return {};
-    }
-    return write(taps).map([&] { taps_ = std::move(taps); });
-}
-
-Expected<void> OwnedFile::write(const std::map<std::string, int> &taps) const {
-    const nlohmann::json root = {{"version", file_version}, {"boot_id", boot_id()}, {"taps", taps}};
-    const std::string text =
-        root.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-    const std::string temporary = path_ + ".new";
+/* Replaces the file. */
+Expected<void> write_file(const std::string &path, const Owned &owned) {
+    const std::string temporary = path + ".new";
     const UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (!fd) {
         return record_failed(temporary, "cannot be made: " + errno_text(errno));
     }
-    if (auto written = write_all(fd.get(), text, temporary); !written) {
+    if (auto written = write_all(fd.get(), write_owned(owned, boot_id()), temporary); !written) {
         return written;
     }
     // No fsync: the file has to outlive the agent, not the boot.
-    if (::rename(temporary.c_str(), path_.c_str()) != 0) {
-        return record_failed(path_, "cannot be replaced: " + errno_text(errno));
+    if (::rename(temporary.c_str(), path.c_str()) != 0) {
+        return record_failed(path, "cannot be replaced: " + errno_text(errno));
     }
     return {};
+}
+
+template <typename Map>
+auto look_up(const Map &map, const std::string &key) {
+    const auto found = map.find(key);
+    return found == map.end() ? std::nullopt : std::optional(found->second);
+}
+
+}  // namespace
+
+struct OwnedFile::State {
+    explicit State(std::string file) : path(std::move(file)) {}
+    Expected<void> load();
+
+    const std::string path;
+    std::mutex mutex;
+    bool loaded = false;
+    Owned owned;
+};
+
+OwnedFile::OwnedFile(std::string path) : state_(std::make_shared<State>(std::move(path))) {}
+
+Expected<void> OwnedFile::State::load() {
+    loaded = false;
+    owned = {};
+    const auto text = read_all(path);
+    if (!text) {
+        return tl::make_unexpected(text.error());
+    }
+    if (*text) {
+        auto read = read_owned(**text, boot_id(), path);
+        if (!read) {
+            return tl::make_unexpected(read.error());
+        }
+        owned = std::move(*read);
+    }
+    loaded = true;
+    return {};
+}
+
+Expected<void> OwnedFile::load() {
+    const std::lock_guard lock(state_->mutex);
+    return state_->load();
+}
+
+Expected<void> OwnedFile::load_once() {
+    const std::lock_guard lock(state_->mutex);
+    return state_->loaded ? Expected<void>() : state_->load();
+}
+
+Owned OwnedFile::get() const {
+    const std::lock_guard lock(state_->mutex);
+    return state_->owned;
+}
+
+std::optional<OwnedRepresentor> OwnedFile::representor(const std::string &name) const {
+    const std::lock_guard lock(state_->mutex);
+    return look_up(state_->owned.representors, name);
+}
+
+std::optional<OwnedVdpa> OwnedFile::vdpa(const std::string &name) const {
+    const std::lock_guard lock(state_->mutex);
+    return look_up(state_->owned.vdpa, name);
+}
+
+std::optional<int> OwnedFile::tap(const std::string &name) const {
+    const std::lock_guard lock(state_->mutex);
+    return look_up(state_->owned.taps, name);
+}
+
+Expected<void> OwnedFile::change(const std::function<void(Owned &)> &edit) {
+    const std::lock_guard lock(state_->mutex);
+    if (!state_->loaded) {
+        return record_failed(state_->path, "could not be read, so it is not written");
+    }
+    Owned changed = state_->owned;
+    edit(changed);
+    if (changed == state_->owned) {
+        return {};
+    }
+    if (std::max({changed.taps.size(), changed.representors.size(), changed.unbound.size(),
+                  changed.vdpa.size(), changed.pfs.size()}) > max_entries) {
+        return record_failed(state_->path, "would have too many entries");
+    }
+    if (auto written = write_file(state_->path, changed); !written) {
+        return written;
+    }
+    state_->owned = std::move(changed);
+    return {};
+}
+
+Expected<void> OwnedFile::set_tap(const std::string &name, int ifindex) {
+    return change([&](Owned &owned) { owned.taps[name] = ifindex; });
+}
+
+Expected<void> OwnedFile::forget_tap(const std::string &name) {
+    return change([&](Owned &owned) { owned.taps.erase(name); });
 }
 
 }  // namespace vdpa::agent::host

@@ -1,43 +1,99 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "ovs-vdpa-agent/host/device_request.hpp"
 #include "schema/support/error.hpp"
 
 namespace vdpa::agent::host {
 
-/* The file that says what on this host was made by the agent, and so is its to undo. It is written
- * before an act takes effect; an entry whose object does not exist is no harm.
+/* What was done to the representor of an Interface and to the function behind it. */
+struct OwnedRepresentor {
+    FunctionId function = {};
+    int ifindex = 0;            // 0: the netdev is not ours to rename
+    std::string old_name = {};  // to be given back
+    /* The devlink port of it; none where there is none. */
+    Handle devlink = {};
+    std::optional<uint32_t> devlink_port = {};
+    /* The function's MAC address was set, by devlink or by its PF's netdev. */
+    bool mac_set = false;
+    bool has_function_mac = false;
+    std::string pf_netdev = {};
+
+    bool operator==(const OwnedRepresentor &) const = default;
+};
+
+/* A kernel vDPA device that we made, and what was asked for. */
+struct OwnedVdpa {
+    std::string management = {};
+    std::string mac = {};
+    std::optional<uint16_t> mtu = {};
+    uint16_t max_pairs = 1;
+
+    bool operator==(const OwnedVdpa &) const = default;
+};
+
+/* What a PF was like before we changed it; none: not changed. Nothing is undone by it. */
+struct OwnedPf {
+    std::optional<uint32_t> num_vfs = {};
+    bool was_legacy = false;
+
+    bool operator==(const OwnedPf &) const = default;
+};
+
+struct Owned {
+    std::map<std::string, int> taps;                       // interface indexes by Interface name
+    std::map<std::string, OwnedRepresentor> representors;  // by Interface name
+    std::map<Handle, std::string> unbound;                 // VFs, with the driver they had
+    std::map<std::string, OwnedVdpa> vdpa;                 // by the device's name
+    std::map<Handle, OwnedPf> pfs;
+
+    bool operator==(const Owned &) const = default;
+};
+
+/* The record as the file has it (owned_json.cpp). Versions 1 (TAPs alone) and 2 are read, 2 is
+ * written; another boot's is empty. `path` is for the sentence of the error, record-failed. */
+std::string write_owned(const Owned &owned, const std::string &boot_id);
+Expected<Owned> read_owned(const std::string &text, const std::string &boot_id,
+                           const std::string &path);
+
+/* The file that says what on this host was made or changed by the agent, and so is its to undo. It
+ * is written before an act takes effect; an entry whose object does not exist is no harm.
  *
  * Lives in the run directory. Entries of an earlier boot are dropped: interface indexes mean
- * nothing after a reboot. Not thread-safe. */
+ * nothing after a reboot. Copies share one record. Thread-safe. */
 class OwnedFile {
   public:
-    explicit OwnedFile(std::string path) : path_(std::move(path)) {}
+    explicit OwnedFile(std::string path);
 
     /* Reads the file; no file is an empty record. Error: record-failed, when it cannot be read or
-     * is malformed: then nothing is known of what is ours, and nothing else may be called. */
+     * is malformed: then nothing is known of what is ours, and nothing is written. */
     Expected<void> load();
     /* The same, unless the last reading succeeded. */
     Expected<void> load_once();
 
+    /* What is recorded now. */
+    Owned get() const;
+    std::optional<OwnedRepresentor> representor(const std::string &name) const;
+    std::optional<OwnedVdpa> vdpa(const std::string &name) const;
     /* Interface index of the TAP netdev of that name. */
     std::optional<int> tap(const std::string &name) const;
-    const std::map<std::string, int> &taps() const { return taps_; }
+    std::map<std::string, int> taps() const { return get().taps; }
 
-    /* Each writes the whole file, atomically. Error: record-failed; the record is unchanged. */
+    /* Makes one change of the record and writes the whole file, atomically, if that changed
+     * anything. `edit` must not call this object. Error: record-failed; the record is unchanged. */
+    Expected<void> change(const std::function<void(Owned &)> &edit);
     Expected<void> set_tap(const std::string &name, int ifindex);
     Expected<void> forget_tap(const std::string &name);
 
   private:
-    Expected<void> write(const std::map<std::string, int> &taps) const;
-
-    std::string path_;
-    bool loaded_ = false;
-    std::map<std::string, int> taps_;
+    struct State;
+    std::shared_ptr<State> state_;
 };
 
 }  // namespace vdpa::agent::host

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "tests/unit/agent/host/namespace_fixture.hpp"
 
@@ -130,13 +131,164 @@ TEST_P(CorruptOwnedFile, is_an_error_until_it_is_repaired) {
 INSTANTIATE_TEST_SUITE_P(
     Contents, CorruptOwnedFile,
     testing::Values("", "garbage", "[]", "{}", R"({"version": 1, "boot_id": "x", "taps": [)",
-                    R"({"version": 2, "boot_id": "x", "taps": {}})",
+                    R"({"version": 3, "boot_id": "x", "taps": {}})",
+                    R"({"version": 0, "boot_id": "x", "taps": {}})",
                     R"({"version": 1, "boot_id": 7, "taps": {}})",
                     R"({"version": 1, "boot_id": "x"})",
                     R"({"version": 1, "boot_id": "x", "taps": []})",
                     R"({"version": 1, "boot_id": "x", "taps": {"vm1": "7"}})",
                     R"({"version": 1, "boot_id": "x", "taps": {"vm1": 0}})",
                     R"({"version": 1, "boot_id": "x", "taps": {"vm1": 2147483648}})"));
+
+std::string with_section(const std::string &text) {
+    return R"({"version": 2, "boot_id": "x", "taps": {}, )" + text + "}";
+}
+
+class CorruptSection : public CorruptOwnedFile {};
+
+TEST_P(CorruptSection, is_an_error_that_names_the_field) {
+    write(with_section(GetParam()));
+    const auto loaded = OwnedFile(path).load();
+    ASSERT_FALSE(loaded);
+    EXPECT_EQ(loaded.error().reason, Reason::record_failed);
+    EXPECT_THAT(loaded.error().detail, HasSubstr(path + "."));
+}
+
+constexpr char representor_without_number[] =
+    R"("representors": {"vm1": {"pf": "pci/0000:43:00.0", "flavour": "vf", "ifindex": 7,
+       "old_name": "eth0", "mac_set": true, "has_function_mac": true, "pf_netdev": "",)";
+
+INSTANTIATE_TEST_SUITE_P(Contents, CorruptSection,
+                         testing::Values(R"("representors": [])", R"("representors": {"vm1": 7})",
+                                         R"("representors": {"vm1": {}})",
+                                         R"("representors": {"": {}})",
+                                         R"("unbound": {"pci/0000:43:00.2": 7})",
+                                         R"("unbound": {"pci/0000:43:00.2": ""})",
+                                         R"("unbound": {"0000:43:00.2": "mlx5_core"})",
+                                         R"("unbound": {"/0000:43:00.2": "mlx5_core"})",
+                                         R"("unbound": {"pci/": "mlx5_core"})",
+                                         R"("vdpa": {"vm1": {"management": 1}})",
+                                         R"("vdpa": {"vm1": {"management": "m", "mac": "",
+                                             "max_pairs": 65536}})",
+                                         R"("pfs": {"pci/0000:43:00.0": {"num_vfs": -1}})"));
+
+TEST_F(OwnedFileTest, refuses_numbers_of_functions_that_are_out_of_range) {
+    for (const char *rest :
+         {R"("number": -1}})", R"("number": 4294967296}})", R"("number": "0"}})",
+          R"("number": 0, "pf_number": 65536}})", R"("number": 0, "controller": 4294967296}})",
+          R"("number": 0, "devlink": "pci"}})"}) {
+        write(with_section(std::string(representor_without_number) + rest));
+        EXPECT_FALSE(OwnedFile(path).load()) << rest;
+    }
+    write(with_section(std::string(representor_without_number) + R"("number": 0}})"));
+    EXPECT_TRUE(OwnedFile(path).load());
+}
+
+TEST_F(OwnedFileTest, refuses_a_file_that_is_too_large) {
+    write(with_section(R"("later": ")" + std::string(size_t{17} << 20U, 'x') + '"'));
+    const auto loaded = OwnedFile(path).load();
+    ASSERT_FALSE(loaded);
+    EXPECT_THAT(loaded.error().detail, HasSubstr("too large"));
+}
+
+TEST_F(OwnedFileTest, keeps_everything_that_is_recorded) {
+    OwnedFile file(path);
+    ASSERT_TRUE(file.load());
+    const auto fill = [](Owned &owned) {
+        owned.taps["vm0"] = 5;
+        owned.representors["vm1"] = {.function = {.pf = {"pci", "0000:43:00.0"},
+                                                  .controller = 1,
+                                                  .pf_number = 1,
+                                                  .flavour = Flavour::sf,
+                                                  .number = 88},
+                                     .ifindex = 7,
+                                     .old_name = "enp67s0f0npf0sf88",
+                                     .devlink = {"pci", "0000:43:00.1"},
+                                     .devlink_port = 32768,
+                                     .mac_set = true,
+                                     .has_function_mac = true,
+                                     .pf_netdev = "enp67s0f0np0"};
+        owned.representors["vm2"] = {.function = {.pf = {"netdevsim", "netdevsim10"},
+                                                  .controller = {},
+                                                  .pf_number = {},
+                                                  .flavour = Flavour::vf,
+                                                  .number = 0}};
+        owned.unbound[{"pci", "0000:43:00.2"}] = "mlx5_core";
+        owned.vdpa["vm3"] = {.management = "pci/0000:43:00.3",
+                             .mac = "02:00:00:00:00:01",
+                             .mtu = 9000,
+                             .max_pairs = 4};
+        owned.vdpa["vm4"] = {.management = "vdpasim_net"};
+        owned.pfs[{"pci", "0000:43:00.0"}] = {.num_vfs = 0, .was_legacy = true};
+        owned.pfs[{"pci", "0000:43:00.1"}] = {};
+    };
+    ASSERT_TRUE(file.change(fill));
+    OwnedFile next(path);
+    ASSERT_TRUE(next.load());
+    Owned wanted;
+    fill(wanted);
+    EXPECT_EQ(next.get(), wanted);
+    EXPECT_EQ(next.representor("vm1"), wanted.representors["vm1"]);
+    EXPECT_EQ(next.representor("vm3"), std::nullopt);
+    EXPECT_EQ(next.vdpa("vm4"), wanted.vdpa["vm4"]);
+}
+
+TEST_F(OwnedFileTest, of_an_older_agent_keeps_its_netdevs) {
+    OwnedFile file(path);
+    ASSERT_TRUE(file.load());
+    ASSERT_TRUE(file.set_tap("vm1", 7));
+    auto older = read();
+    ASSERT_EQ(older["version"], 2);
+    older = {{"version", 1}, {"boot_id", older["boot_id"]}, {"taps", older["taps"]}};
+    write(older.dump());
+    OwnedFile next(path);
+    ASSERT_TRUE(next.load());
+    EXPECT_EQ(next.tap("vm1"), 7);
+    ASSERT_TRUE(next.set_tap("vm2", 8));
+    EXPECT_EQ(read()["version"], 2);
+    EXPECT_EQ(read()["taps"].size(), 2U);
+}
+
+TEST_F(OwnedFileTest, is_not_written_when_nothing_is_changed) {
+    OwnedFile file(path);
+    ASSERT_TRUE(file.load());
+    ASSERT_TRUE(file.set_tap("vm1", 7));
+    std::filesystem::remove(path);
+    ASSERT_TRUE(file.set_tap("vm1", 7));
+    EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST_F(OwnedFileTest, is_not_written_over_what_could_not_be_read) {
+    write("garbage");
+    OwnedFile file(path);
+    ASSERT_FALSE(file.load());
+    EXPECT_EQ(file.set_tap("vm1", 7).error().reason, Reason::record_failed);
+    std::ifstream text(path);
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(text), {}), "garbage");
+}
+
+TEST_F(OwnedFileTest, loses_nothing_that_several_threads_record_at_once) {
+    const OwnedFile file(path);
+    ASSERT_TRUE(OwnedFile(file).load());
+    constexpr int threads = 4;
+    constexpr int each = 50;
+    std::vector<std::thread> running;
+    for (int thread = 0; thread < threads; thread++) {
+        running.emplace_back([thread, copy = file]() mutable {
+            for (int i = 0; i < each; i++) {
+                const std::string name = std::to_string(thread) + "-" + std::to_string(i);
+                EXPECT_TRUE(copy.change([&](Owned &owned) { owned.vdpa[name].management = name; }));
+                EXPECT_TRUE(copy.vdpa(name));
+            }
+        });
+    }
+    for (std::thread &thread : running) {
+        thread.join();
+    }
+    OwnedFile next(path);
+    ASSERT_TRUE(next.load());
+    EXPECT_EQ(next.get().vdpa.size(), size_t{threads * each});
+}
 
 TEST_F(OwnedFileTest, that_is_a_folder_is_an_error) {
     std::filesystem::create_directory(path);

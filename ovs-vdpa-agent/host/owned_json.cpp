@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// The record of what is ours, as JSON.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "ovs-vdpa-agent/host/owned.hpp"
+#include "schema/support/json_reader.hpp"
+
+namespace vdpa::agent::host {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr int64_t oldest_version = 1;
+constexpr int64_t file_version = 2;
+constexpr size_t max_text = 255;
+
+json to_json(const OwnedRepresentor &entry) {
+    json value = {{"pf", entry.function.pf.text()},
+                  {"flavour", entry.function.flavour == Flavour::vf ? "vf" : "sf"},
+                  {"number", entry.function.number},
+                  {"ifindex", entry.ifindex},
+                  {"old_name", entry.old_name},
+                  {"mac_set", entry.mac_set},
+                  {"has_function_mac", entry.has_function_mac},
+                  {"pf_netdev", entry.pf_netdev}};
+    if (entry.function.controller) {
+        value["controller"] = *entry.function.controller;
+    }
+    if (entry.function.pf_number) {
+        value["pf_number"] = *entry.function.pf_number;
+    }
+    if (!entry.devlink.bus.empty()) {
+        value["devlink"] = entry.devlink.text();
+    }
+    if (entry.devlink_port) {
+        value["devlink_port"] = *entry.devlink_port;
+    }
+    return value;
+}
+
+json to_json(const OwnedVdpa &entry) {
+    json value = {
+        {"management", entry.management}, {"mac", entry.mac}, {"max_pairs", entry.max_pairs}};
+    if (entry.mtu) {
+        value["mtu"] = *entry.mtu;
+    }
+    return value;
+}
+
+json to_json(const OwnedPf &entry) {
+    json value = {{"was_legacy", entry.was_legacy}};
+    if (entry.num_vfs) {
+        value["num_vfs"] = *entry.num_vfs;
+    }
+    return value;
+}
+
+/* Reads the members of one object. What is wrong is kept by the reader. */
+class Members {
+  public:
+    Members(JsonReader &reader, const json &object) : reader_(reader), object_(object) {
+        reader_.expect_object(object);
+    }
+
+    std::string text(const char *name, bool required = true) {
+        std::string out;
+        if (const json *value = find(name, required)) {
+            const JsonReader::Scope scope(reader_, name);
+            reader_.read_string(*value, 0, max_text, out);
+        }
+        return out;
+    }
+    template <typename T>
+    std::optional<T> number(const char *name, bool required, int64_t min = 0,
+                            int64_t max = std::numeric_limits<T>::max()) {
+        int64_t out = 0;
+        const json *value = find(name, required);
+        if (!value) {
+            return std::nullopt;
+        }
+        const JsonReader::Scope scope(reader_, name);
+        reader_.read_integer(*value, min, max, out);
+        return static_cast<T>(out);
+    }
+    bool boolean(const char *name) {
+        bool out = false;
+        if (const json *value = find(name, true)) {
+            const JsonReader::Scope scope(reader_, name);
+            reader_.read_boolean(*value, out);
+        }
+        return out;
+    }
+    std::optional<Handle> handle(const char *name, bool required) {
+        if (!find(name, required)) {
+            return std::nullopt;
+        }
+        return parse(text(name), name);
+    }
+    Handle parse(const std::string &text, const char *what) {
+        const size_t slash = text.find('/');
+        if (slash == 0 || slash == std::string::npos || slash + 1 == text.size()) {
+            reader_.fail(std::string(what) + " must be bus/device");
+            return {};
+        }
+        return {text.substr(0, slash), text.substr(slash + 1)};
+    }
+
+  private:
+    const json *find(const char *name, bool required) {
+        return object_.is_object() ? reader_.member(object_, name, required) : nullptr;
+    }
+    JsonReader &reader_;
+    const json &object_;
+};
+
+OwnedRepresentor read_representor(JsonReader &reader, const json &value) {
+    Members members(reader, value);
+    OwnedRepresentor entry;
+    entry.function.pf = members.handle("pf", true).value_or(Handle{});
+    const std::string flavour = members.text("flavour");
+    if (reader.ok() && flavour != "vf" && flavour != "sf") {
+        reader.fail("flavour must be vf or sf");
+    }
+    entry.function.flavour = flavour == "sf" ? Flavour::sf : Flavour::vf;
+    entry.function.number = members.number<uint32_t>("number", true).value_or(0);
+    entry.function.controller = members.number<uint32_t>("controller", false);
+    entry.function.pf_number = members.number<uint16_t>("pf_number", false);
+    entry.ifindex = members.number<int>("ifindex", true).value_or(0);
+    entry.old_name = members.text("old_name");
+    entry.devlink = members.handle("devlink", false).value_or(Handle{});
+    entry.devlink_port = members.number<uint32_t>("devlink_port", false);
+    entry.mac_set = members.boolean("mac_set");
+    entry.has_function_mac = members.boolean("has_function_mac");
+    entry.pf_netdev = members.text("pf_netdev");
+    return entry;
+}
+
+OwnedVdpa read_vdpa(JsonReader &reader, const json &value) {
+    Members members(reader, value);
+    OwnedVdpa entry;
+    entry.management = members.text("management");
+    entry.mac = members.text("mac");
+    entry.mtu = members.number<uint16_t>("mtu", false);
+    entry.max_pairs = members.number<uint16_t>("max_pairs", true).value_or(0);
+    return entry;
+}
+
+OwnedPf read_pf(JsonReader &reader, const json &value) {
+    Members members(reader, value);
+    OwnedPf entry;
+    entry.num_vfs = members.number<uint32_t>("num_vfs", false);
+    entry.was_legacy = members.boolean("was_legacy");
+    return entry;
+}
+
+/* Calls `take` with the reader one step down, for each member of the object of that name. */
+template <typename Take>
+void each(JsonReader &reader, const json &root, const char *name, bool required, Take take) {
+    const json *object = reader.member(root, name, required);
+    const JsonReader::Scope scope(reader, name);
+    if (!object || !reader.expect_object(*object)) {
+        return;
+    }
+    for (const auto &item : object->items()) {
+        const JsonReader::Scope inner(reader, std::string_view(item.key()).substr(0, max_text));
+        if (item.key().empty() || item.key().size() > max_text) {
+            reader.fail("has a name of the wrong length");
+        }
+        take(item.key(), item.value());
+    }
+}
+
+Owned read_sections(JsonReader &reader, const json &root) {
+    Owned owned;
+    Members keys(reader, root);
+    each(reader, root, "taps", true, [&](const std::string &name, const json &value) {
+        int64_t ifindex = 0;
+        reader.read_integer(value, 1, INT32_MAX, ifindex);
+        owned.taps[name] = static_cast<int>(ifindex);
+    });
+    each(reader, root, "representors", false, [&](const std::string &name, const json &value) {
+        owned.representors[name] = read_representor(reader, value);
+    });
+    each(reader, root, "unbound", false, [&](const std::string &name, const json &value) {
+        std::string driver;
+        reader.read_string(value, 1, max_text, driver);
+        owned.unbound[keys.parse(name, "the device")] = driver;
+    });
+    each(reader, root, "vdpa", false, [&](const std::string &name, const json &value) {
+        owned.vdpa[name] = read_vdpa(reader, value);
+    });
+    each(reader, root, "pfs", false, [&](const std::string &name, const json &value) {
+        owned.pfs[keys.parse(name, "the PF")] = read_pf(reader, value);
+    });
+    return owned;
+}
+
+}  // namespace
+
+std::string write_owned(const Owned &owned, const std::string &boot_id) {
+    json root = {{"version", file_version},   {"boot_id", boot_id},
+                 {"taps", owned.taps},        {"representors", json::object()},
+                 {"unbound", json::object()}, {"vdpa", json::object()},
+                 {"pfs", json::object()}};
+    for (const auto &[name, entry] : owned.representors) {
+        root["representors"][name] = to_json(entry);
+    }
+    for (const auto &[device, driver] : owned.unbound) {
+        root["unbound"][device.text()] = driver;
+    }
+    for (const auto &[name, entry] : owned.vdpa) {
+        root["vdpa"][name] = to_json(entry);
+    }
+    for (const auto &[handle, entry] : owned.pfs) {
+        root["pfs"][handle.text()] = to_json(entry);
+    }
+    return root.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+Expected<Owned> read_owned(const std::string &text, const std::string &boot_id,
+                           const std::string &path) {
+    const json root = parse_untrusted_json(text);
+    if (root.is_discarded()) {
+        return fail(schema::Reason::record_failed,
+                    path + ": is no JSON; move it away if nothing that it lists is needed");
+    }
+    JsonReader reader(path);
+    Owned owned;
+    std::string boot;
+    if (reader.expect_object(root)) {
+        Members members(reader, root);
+        members.number<int64_t>("version", true, oldest_version, file_version);
+        boot = members.text("boot_id");
+        owned = read_sections(reader, root);
+    }
+    if (!reader.ok()) {
+        return fail(schema::Reason::record_failed, reader.error());
+    }
+    return boot == boot_id ? owned : Owned{};
+}
+
+}  // namespace vdpa::agent::host

@@ -7,23 +7,18 @@
 #include <optional>
 #include <string>
 
-#include "ovs-vdpa-agent/host/device_request.hpp"
+#include "ovs-vdpa-agent/host/function_port.hpp"
 #include "schema/support/error.hpp"
 
 namespace vdpa::agent::host {
 
 /* What was done to the representor of an Interface and to the function behind it. */
 struct OwnedRepresentor {
-    FunctionId function = {};
-    int ifindex = 0;            // 0: the netdev is not ours to rename
-    std::string old_name = {};  // to be given back
-    /* The devlink port of it; none where there is none. */
-    Handle devlink = {};
-    std::optional<uint32_t> devlink_port = {};
-    /* The function's MAC address was set, by devlink or by its PF's netdev. */
-    bool mac_set = false;
-    bool has_function_mac = false;
-    std::string pf_netdev = {};
+    FunctionPort port = {};
+    int ifindex = 0;              // 0: the netdev is not ours to rename
+    std::string old_name = {};    // to be given back
+    std::string row_before = {};  // whose name it may still have; empty: none's
+    bool mac_set = false;         // the function's MAC address
 
     bool operator==(const OwnedRepresentor &) const = default;
 };

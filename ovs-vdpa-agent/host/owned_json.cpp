@@ -17,25 +17,29 @@ constexpr int64_t file_version = 2;
 constexpr size_t max_text = 255;
 
 json to_json(const OwnedRepresentor &entry) {
-    json value = {{"pf", entry.function.pf.text()},
-                  {"flavour", entry.function.flavour == Flavour::vf ? "vf" : "sf"},
-                  {"number", entry.function.number},
+    const FunctionPort &port = entry.port;
+    json value = {{"pf", port.function.pf.text()},
+                  {"flavour", port.function.flavour == Flavour::vf ? "vf" : "sf"},
+                  {"number", port.function.number},
                   {"ifindex", entry.ifindex},
                   {"old_name", entry.old_name},
                   {"mac_set", entry.mac_set},
-                  {"has_function_mac", entry.has_function_mac},
-                  {"pf_netdev", entry.pf_netdev}};
-    if (entry.function.controller) {
-        value["controller"] = *entry.function.controller;
+                  {"has_function_mac", port.has_function_mac},
+                  {"pf_netdev", port.pf_netdev}};
+    if (!entry.row_before.empty()) {
+        value["row_before"] = entry.row_before;
     }
-    if (entry.function.pf_number) {
-        value["pf_number"] = *entry.function.pf_number;
+    if (port.function.controller) {
+        value["controller"] = *port.function.controller;
     }
-    if (!entry.devlink.bus.empty()) {
-        value["devlink"] = entry.devlink.text();
+    if (port.function.pf_number) {
+        value["pf_number"] = *port.function.pf_number;
     }
-    if (entry.devlink_port) {
-        value["devlink_port"] = *entry.devlink_port;
+    if (!port.devlink.bus.empty()) {
+        value["devlink"] = port.devlink.text();
+    }
+    if (port.devlink_port) {
+        value["devlink_port"] = *port.devlink_port;
     }
     return value;
 }
@@ -118,22 +122,24 @@ class Members {
 OwnedRepresentor read_representor(JsonReader &reader, const json &value) {
     Members members(reader, value);
     OwnedRepresentor entry;
-    entry.function.pf = members.handle("pf", true).value_or(Handle{});
+    FunctionId &function = entry.port.function;
+    function.pf = members.handle("pf", true).value_or(Handle{});
     const std::string flavour = members.text("flavour");
     if (reader.ok() && flavour != "vf" && flavour != "sf") {
         reader.fail("flavour must be vf or sf");
     }
-    entry.function.flavour = flavour == "sf" ? Flavour::sf : Flavour::vf;
-    entry.function.number = members.number<uint32_t>("number", true).value_or(0);
-    entry.function.controller = members.number<uint32_t>("controller", false);
-    entry.function.pf_number = members.number<uint16_t>("pf_number", false);
+    function.flavour = flavour == "sf" ? Flavour::sf : Flavour::vf;
+    function.number = members.number<uint32_t>("number", true).value_or(0);
+    function.controller = members.number<uint32_t>("controller", false);
+    function.pf_number = members.number<uint16_t>("pf_number", false);
     entry.ifindex = members.number<int>("ifindex", true).value_or(0);
     entry.old_name = members.text("old_name");
-    entry.devlink = members.handle("devlink", false).value_or(Handle{});
-    entry.devlink_port = members.number<uint32_t>("devlink_port", false);
+    entry.row_before = members.text("row_before", false);
     entry.mac_set = members.boolean("mac_set");
-    entry.has_function_mac = members.boolean("has_function_mac");
-    entry.pf_netdev = members.text("pf_netdev");
+    entry.port.devlink = members.handle("devlink", false).value_or(Handle{});
+    entry.port.devlink_port = members.number<uint32_t>("devlink_port", false);
+    entry.port.has_function_mac = members.boolean("has_function_mac");
+    entry.port.pf_netdev = members.text("pf_netdev");
     return entry;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -53,14 +54,17 @@ class RepresentorService {
                                     std::function<void(Expected<RepresentorState>)> done) = 0;
 
     /* Gives the representor of that Interface back, if the record has one: old name, down, a random
-     * local MAC, nothing else. That it is gone already is no error. Error: ovs-detach, while it
-     * still has a master; representor-failed, record-failed. */
-    virtual void release_representor(const std::string &name,
+     * local MAC, nothing else. That it is gone already is no error. Where the row goes on existing,
+     * with another device, Open vSwitch would never let go by itself: then the netdev gets a
+     * neutral name and its vport is deleted by number. Error: ovs-detach, while it still has a
+     * master; representor-failed, record-failed. */
+    virtual void release_representor(const std::string &name, bool row_goes_on,
                                      std::function<void(Expected<void>)> done) = 0;
 
-    /* Interfaces whose representors the record lists, which is read anew. Error: record-failed. */
+    /* Interfaces whose representors the record lists, which is read anew, with the functions behind
+     * them. Error: record-failed. */
     virtual void owned_representors(
-        std::function<void(Expected<std::vector<std::string>>)> done) = 0;
+        std::function<void(Expected<std::map<std::string, FunctionId>>)> done) = 0;
 };
 
 }  // namespace vdpa::agent::host

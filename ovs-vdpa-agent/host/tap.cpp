@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "ovs-vdpa-agent/host/representor_support.hpp"
 #include "schema/support/unique_fd.hpp"
 
 namespace vdpa::agent::host {
@@ -36,13 +37,6 @@ tl::unexpected<Error> tap_failed(const std::string &name, const char *what, int 
 
 tl::unexpected<Error> tap_failed(const std::string &name, const NetlinkError &error) {
     return fail(Reason::tap_failed, "netdev " + name + ": " + error.detail);
-}
-
-tl::unexpected<Error> name_taken(const std::string &name) {
-    return fail(Reason::name_taken,
-                "a netdev named " + name +
-                    " exists that this agent did not make: rename or delete it, or give the "
-                    "Interface another name");
 }
 
 ifreq request_for(const std::string &name) {

@@ -196,23 +196,20 @@ TEST_F(OwnedFileTest, keeps_everything_that_is_recorded) {
     ASSERT_TRUE(file.load());
     const auto fill = [](Owned &owned) {
         owned.taps["vm0"] = 5;
-        owned.representors["vm1"] = {.function = {.pf = {"pci", "0000:43:00.0"},
-                                                  .controller = 1,
-                                                  .pf_number = 1,
-                                                  .flavour = Flavour::sf,
-                                                  .number = 88},
+        owned.representors["vm1"] = {.port = {.function = {.pf = {"pci", "0000:43:00.0"},
+                                                           .controller = 1,
+                                                           .pf_number = 1,
+                                                           .flavour = Flavour::sf,
+                                                           .number = 88},
+                                              .devlink = {"pci", "0000:43:00.1"},
+                                              .devlink_port = 32768,
+                                              .has_function_mac = true,
+                                              .pf_netdev = "enp67s0f0np0"},
                                      .ifindex = 7,
                                      .old_name = "enp67s0f0npf0sf88",
-                                     .devlink = {"pci", "0000:43:00.1"},
-                                     .devlink_port = 32768,
-                                     .mac_set = true,
-                                     .has_function_mac = true,
-                                     .pf_netdev = "enp67s0f0np0"};
-        owned.representors["vm2"] = {.function = {.pf = {"netdevsim", "netdevsim10"},
-                                                  .controller = {},
-                                                  .pf_number = {},
-                                                  .flavour = Flavour::vf,
-                                                  .number = 0}};
+                                     .row_before = "vm9",
+                                     .mac_set = true};
+        owned.representors["vm2"].port.function.pf = {"netdevsim", "netdevsim10"};
         owned.unbound[{"pci", "0000:43:00.2"}] = "mlx5_core";
         owned.vdpa["vm3"] = {.management = "pci/0000:43:00.3",
                              .mac = "02:00:00:00:00:01",

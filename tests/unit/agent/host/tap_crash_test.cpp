@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <net/if.h>
-#include <signal.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "ovs-vdpa-agent/host/tap.hpp"
+#include "tests/unit/agent/host/kill_before_call.hpp"
 #include "tests/unit/agent/host/namespace_fixture.hpp"
 
 namespace vdpa::agent::host {
@@ -14,32 +11,6 @@ namespace {
 
 class TapCrashTest : public NamespaceTest {
   protected:
-    /* Runs `act` in a process that is killed when it is about to make its `calls`th system call.
-     * Whether it had made fewer, and so was through. */
-    static bool kill_before_call(int calls, const std::function<void()> &act) {
-        const pid_t child = ::fork();
-        if (child == 0) {
-            ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
-            ::raise(SIGSTOP);
-            act();
-            ::_exit(0);
-        }
-        int status = 0;
-        ::waitpid(child, &status, 0);
-        ::ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
-        // A call stops twice, before it is made and after.
-        for (int stops = 0; stops < 2 * calls - 1; stops++) {
-            ::ptrace(PTRACE_SYSCALL, child, nullptr, nullptr);
-            ::waitpid(child, &status, 0);
-            if (WIFEXITED(status)) {
-                return true;
-            }
-        }
-        ::kill(child, SIGKILL);
-        ::waitpid(child, &status, 0);
-        return false;
-    }
-
     /* Indexes of all netdevs but the loopback. */
     static std::vector<int> netdevs() {
         std::vector<int> indexes;
@@ -58,7 +29,6 @@ class TapCrashTest : public NamespaceTest {
         EXPECT_TRUE(taps);
         return std::move(*taps);
     }
-    static constexpr int most_calls = 2000;
 };
 
 TEST_F(TapCrashTest, before_any_system_call_of_making_a_netdev_leaves_none_that_is_not_recorded) {

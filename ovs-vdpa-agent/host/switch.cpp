@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ovs-vdpa-agent/host/switch.hpp"
+
+#include <cerrno>
+
+namespace vdpa::agent::host {
+
+namespace {
+
+/* The socket in `slot`, opened if need be. */
+template <typename T>
+NetResult<T *> opened(std::optional<T> &slot) {
+    if (!slot) {
+        auto made = T::open();
+        if (!made) {
+            return tl::make_unexpected(made.error());
+        }
+        slot.emplace(std::move(*made));
+    }
+    return &*slot;
+}
+
+/* Of the ways to the MAC address, which the driver has. */
+bool by_devlink(const FunctionPort &port) {
+    return port.has_function_mac && port.devlink_port;
+}
+bool by_pf_netdev(const FunctionPort &port) {
+    return !port.pf_netdev.empty() && port.function.flavour == Flavour::vf;
+}
+
+}  // namespace
+
+NetResult<DevlinkRequests *> KernelSwitch::devlink() {
+    return opened(devlink_);
+}
+
+NetResult<Rtnl *> KernelSwitch::rtnl() {
+    return opened(rtnl_);
+}
+
+NetResult<OvsVports *> KernelSwitch::vports() {
+    if (!vports_) {
+        auto made = OvsVports::open();
+        if (!made) {
+            return tl::make_unexpected(made.error());
+        }
+        // It may be loaded later.
+        vports_ = std::move(*made);
+    }
+    return vports_ ? &*vports_ : nullptr;
+}
+
+NetResult<int> KernelSwitch::pf_index(const FunctionPort &port) {
+    const auto socket = rtnl();
+    if (!socket) {
+        return tl::make_unexpected(socket.error());
+    }
+    const auto link = (*socket)->find(port.pf_netdev);
+    if (!link) {
+        return tl::make_unexpected(link.error());
+    }
+    if (!*link) {
+        return tl::make_unexpected(
+            NetlinkError{ENODEV, "there is no netdev " + port.pf_netdev + " of its PF"});
+    }
+    return (*link)->ifindex;
+}
+
+NetResult<std::optional<int>> KernelSwitch::netdev(const Handle &device, uint32_t devlink_port) {
+    return devlink()
+        .and_then([&](DevlinkRequests *requests) { return requests->port(device, devlink_port); })
+        .map([](const std::optional<DevlinkPort> &port) {
+            return port ? port->ifindex : std::nullopt;
+        });
+}
+
+NetResult<std::optional<Mac>> KernelSwitch::mac(const FunctionPort &port) {
+    if (by_devlink(port)) {
+        const auto found = devlink().and_then([&port](DevlinkRequests *requests) {
+            return requests->port(port.devlink, *port.devlink_port);
+        });
+        if (!found) {
+            return tl::make_unexpected(found.error());
+        }
+        if (*found && (*found)->function_mac) {
+            return (*found)->function_mac;
+        }
+    }
+    if (!by_pf_netdev(port)) {
+        return std::nullopt;
+    }
+    const auto pf = pf_index(port);
+    if (!pf) {
+        return tl::make_unexpected(pf.error());
+    }
+    return rtnl_->vf_mac(*pf, port.function.number);
+}
+
+NetResult<void> KernelSwitch::set_mac(const FunctionPort &port, const Mac &mac) {
+    if (by_devlink(port)) {
+        const auto done = devlink().and_then([&](DevlinkRequests *requests) {
+            return requests->set_function_mac(port.devlink, *port.devlink_port, mac);
+        });
+        if (done || done.error().code != EOPNOTSUPP || !by_pf_netdev(port)) {
+            return done;
+        }
+    }
+    if (!by_pf_netdev(port)) {
+        return tl::make_unexpected(NetlinkError{
+            EOPNOTSUPP, "neither devlink nor a netdev of its PF takes a MAC address for it"});
+    }
+    const auto pf = pf_index(port);
+    if (!pf) {
+        return tl::make_unexpected(pf.error());
+    }
+    return rtnl_->set_vf_mac(*pf, port.function.number, mac);
+}
+
+NetResult<std::optional<uint32_t>> KernelSwitch::find_vport(int datapath, int ifindex) {
+    return vports().and_then([&](OvsVports *ports) -> NetResult<std::optional<uint32_t>> {
+        return ports ? ports->find(datapath, ifindex) : std::nullopt;
+    });
+}
+
+NetResult<bool> KernelSwitch::finds_vport(int datapath, const std::string &name) {
+    return vports().and_then([&](OvsVports *ports) -> NetResult<bool> {
+        return ports ? ports->finds(datapath, name) : false;
+    });
+}
+
+NetResult<void> KernelSwitch::remove_vport(int datapath, uint32_t number) {
+    return vports().and_then([&](OvsVports *ports) {
+        return ports ? ports->remove(datapath, number) : NetResult<void>();
+    });
+}
+
+}  // namespace vdpa::agent::host

@@ -24,11 +24,11 @@ struct PfSpec {
 struct PfStep {
     enum class Kind { set_num_vfs, unbind_vf, set_switchdev, bind_vf, set_uplink_up };
     Kind kind = Kind::set_num_vfs;
-    Handle pf;
+    Handle pf = {};
     uint32_t num_vfs = 0;
-    Handle vf;           // unbind_vf, bind_vf
-    std::string driver;  // bind_vf
-    int ifindex = 0;     // set_uplink_up
+    Handle vf = {};           // unbind_vf, bind_vf
+    std::string driver = {};  // bind_vf
+    int ifindex = 0;          // set_uplink_up
 
     bool operator==(const PfStep &) const = default;
 };

@@ -1,23 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <vector>
-
 #include "ovs-vdpa-agent/host/devlink_state.hpp"
 #include "ovs-vdpa-agent/host/inventory.hpp"
 #include "ovs-vdpa-agent/host/links.hpp"
 #include "ovs-vdpa-agent/host/sysfs.hpp"
+#include "ovs-vdpa-agent/host/vdpa_state.hpp"
 
 namespace vdpa::agent::host {
-
-/* Kernel vDPA devices and management devices, sorted by name. */
-struct VdpaState {
-    bool has_family = false;
-    std::vector<VdpaDevice> devices;
-    std::vector<VdpaManagement> managements;
-
-    bool operator==(const VdpaState &) const = default;
-};
 
 /* Makes one value of what the sources say. They may be of slightly different moments: a netdev that
  * devlink names and rtnetlink does not know is not there, and neither is a VF without PF. Takes

@@ -22,8 +22,10 @@ bool differs(const Link &a, const Link &b) {
            a.kind != b.kind || a.master != b.master;
 }
 
+/* Before Linux 5.14 all that is known of a device's netdev is that it has no kind. */
 bool is_of_device(const Link &link) {
-    return !link.parent_device.empty() || !link.phys_port_name.empty() || !link.switch_id.empty();
+    return link.kind.empty() || !link.parent_device.empty() || !link.phys_port_name.empty() ||
+           !link.switch_id.empty();
 }
 
 /* A carrier that comes and goes is no difference. */
@@ -120,6 +122,9 @@ void LinkMonitor::finish_dump() {
         for (const LinkAddress &gone : std::exchange(unseen_addresses_, {})) {
             take_address(gone, true);
         }
+        if (!std::exchange(is_ready_, true)) {
+            device_listener_();
+        }
     }
 }
 
@@ -137,7 +142,11 @@ void LinkMonitor::watch_vf_macs(const std::set<int> &ifindexes) {
 
 void LinkMonitor::refresh_vf_macs() {
     vf_macs_wanted_ = vf_macs_watched_;
+    // The kernel answers in the call that asks, so the answers are there to be read.
     request_wanted_vf_macs();
+    if (!is_receiving_) {
+        receive();
+    }
 }
 
 /* Notifications do not carry them, so they are asked for; not while a dump is answered, because the
@@ -167,6 +176,7 @@ void LinkMonitor::wait() {
 }
 
 void LinkMonitor::receive() {
+    is_receiving_ = true;
     while (true) {
         const int error = nl_recvmsgs_default(socket_.get());
         if (error == -NLE_AGAIN) {
@@ -183,6 +193,7 @@ void LinkMonitor::receive() {
             break;
         }
     }
+    is_receiving_ = false;
     request_wanted_vf_macs();
 }
 

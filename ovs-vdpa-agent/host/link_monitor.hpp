@@ -25,8 +25,8 @@ class LinkMonitor {
 
     LinkMonitor(boost::asio::io_context &io, Listener listener);
 
-    /* Called when anything in links() that concerns a device's netdev (one with a parent device or
-     * a port of a switch) is not what it was. Many calls may follow each other. */
+    /* Called when anything in links() that concerns a device's netdev, rather than a virtual one,
+     * is not what it was. Many calls may follow each other. */
     void on_device_change(std::function<void()> listener) {
         device_listener_ = std::move(listener);
     }
@@ -35,14 +35,18 @@ class LinkMonitor {
      * stands for 4 MiB. */
     Expected<void> start(int buffer_size = 0);
 
+    /* Everything was read once. */
+    bool is_ready() const { return is_ready_; }
+
     /* The netdev of that name as last heard of. */
     const Link *find(const std::string &name) const;
     const Links &links() const { return links_; }
 
     /* Keeps Links::vf_macs of these netdevs, and of no others, up to date. */
     void watch_vf_macs(const std::set<int> &ifindexes);
-    /* Asks for those of all that are watched, because a driver may change them without notifying
-     * anybody. */
+    /* Asks for those of all that are watched: of a PF's netdev that is down nothing is notified
+     * (netdev_state_change() in net/core/dev.c). They are known afterwards, unless this is called
+     * by a listener. */
     void refresh_vf_macs();
 
     /* How often notifications were lost. */
@@ -73,6 +77,8 @@ class LinkMonitor {
     /* The request that is being answered, RTM_GETLINK or RTM_GETADDR; 0: none. */
     int dumping_ = 0;
     bool dump_again_ = false;
+    bool is_ready_ = false;
+    bool is_receiving_ = false;
     /* What the dump under way has not yet told of. */
     std::set<int> unseen_links_;
     std::set<LinkAddress> unseen_addresses_;

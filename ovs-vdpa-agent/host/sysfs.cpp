@@ -8,6 +8,7 @@
 
 #include <charconv>
 #include <memory>
+#include <vector>
 
 #include "ovs-vdpa-agent/host/inventory.hpp"
 #include "schema/support/unique_fd.hpp"
@@ -150,7 +151,7 @@ std::optional<SysfsDevice> read_other(const std::string &path) {
 
 }  // namespace
 
-SysfsSnapshot read_sysfs(const std::string &root, const std::vector<Handle> &wanted,
+SysfsSnapshot read_sysfs(const std::string &root, const std::set<Handle> &wanted,
                          bool with_netdevs) {
     SysfsSnapshot snapshot;
     const auto take = [&](const Handle &handle, auto *read) {

@@ -6,7 +6,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <vector>
 
 #include "ovs-vdpa-agent/host/device_request.hpp"
 
@@ -45,7 +44,7 @@ struct SysfsSnapshot {
  * up: so VFs are counted by their links, for sriov_numvfs cannot be read while it is being written
  * (sriov_numvfs_show() in drivers/pci/iov.c). What vanishes meanwhile, or cannot be read, is not
  * there. */
-SysfsSnapshot read_sysfs(const std::string &root, const std::vector<Handle> &wanted,
+SysfsSnapshot read_sysfs(const std::string &root, const std::set<Handle> &wanted,
                          bool with_netdevs);
 
 }  // namespace vdpa::agent::host

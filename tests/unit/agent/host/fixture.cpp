@@ -218,10 +218,10 @@ Fixture::Fixture(const std::string &name) {
 
     const Folder folder;
     make_sysfs(member(description, "sysfs"), folder.path("sys"));
-    std::vector<Handle> wanted;
+    std::set<Handle> wanted;
     for (const auto &[handle, eswitch] : devlink.devices) {
         if (handle.bus != "pci" && handle.bus != "auxiliary") {
-            wanted.push_back(handle);
+            wanted.insert(handle);
         }
     }
     sysfs = read_sysfs(folder.path("sys"), wanted, description.value("netdevs_by_sysfs", false));

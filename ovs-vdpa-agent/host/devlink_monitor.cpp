@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ovs-vdpa-agent/host/devlink_monitor.hpp"
+
+#include <linux/devlink.h>
+#include <netlink/genl/ctrl.h>
+#include <netlink/genl/genl.h>
+#include <netlink/msg.h>
+#include <netlink/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "ovs-vdpa-agent/host/rtnl.hpp"
+#include "ovs-vdpa-agent/ovs/log.hpp"
+#include "schema/support/error.hpp"
+
+namespace vdpa::agent::host {
+
+namespace {
+
+const log::Module module("devlink_monitor");
+log::RateLimit limit;
+
+constexpr std::chrono::seconds retry_interval{1};
+/* A dump that changes while it is read is begun anew; one that changes all the time is taken as it
+ * is, for the notifications correct it. */
+constexpr int max_dumps = 5;
+
+/* A socket that gets notifications; null: the kernel has no devlink. */
+NetResult<NlSocket> open_notifications(int buffer_size) {
+    const auto failed = [](int error) {
+        return tl::make_unexpected(NetlinkError{EIO, nl_geterror(error)});
+    };
+    NlSocket socket(nl_socket_alloc());
+    if (!socket) {
+        return no_memory();
+    }
+    if (const int error = genl_connect(socket.get()); error < 0) {
+        return failed(error);
+    }
+    const int group =
+        genl_ctrl_resolve_grp(socket.get(), DEVLINK_GENL_NAME, DEVLINK_GENL_MCGRP_CONFIG_NAME);
+    if (group == -NLE_OBJ_NOTFOUND) {
+        return NlSocket();
+    }
+    nl_socket_disable_seq_check(socket.get());
+    nl_socket_enable_msg_peek(socket.get());
+    int error = group;
+    if (error >= 0) {
+        error = set_receive_buffer(socket.get(), buffer_size);
+    }
+    if (error >= 0) {
+        error = nl_socket_add_membership(socket.get(), group);
+    }
+    if (error >= 0) {
+        error = nl_socket_set_nonblocking(socket.get());
+    }
+    if (error < 0) {
+        return failed(error);
+    }
+    return socket;
+}
+
+NetResult<void> dump(GenericNetlink &devlink, uint8_t command, DevlinkState &state) {
+    for (int i = 0; i < max_dumps; i++) {
+        const NlMessage request = devlink.request(command, NLM_F_DUMP);
+        if (!request) {
+            return no_memory();
+        }
+        const auto done = devlink.run(request.get(), [&state](nlmsghdr *header) {
+            if (const auto message = parse_devlink(header)) {
+                apply(*message, state);
+            }
+        });
+        if (done || done.error().code != EINTR) {
+            return done;
+        }
+    }
+    return {};
+}
+
+NetResult<DevlinkState> read_state() {
+    auto devlink = GenericNetlink::open(DEVLINK_GENL_NAME, DEVLINK_GENL_VERSION);
+    if (!devlink) {
+        return tl::make_unexpected(devlink.error());
+    }
+    DevlinkState state;
+    if (*devlink) {
+        for (const uint8_t command : {DEVLINK_CMD_GET, DEVLINK_CMD_PORT_GET}) {
+            if (const auto done = dump(**devlink, command, state); !done) {
+                return tl::make_unexpected(done.error());
+            }
+        }
+    }
+    return state;
+}
+
+/* The answer of a device that has no eswitch says so, whatever the kernel's way to say it. */
+NetResult<DevlinkMessage> request_eswitch(const Handle &device) {
+    DevlinkMessage answer{DEVLINK_CMD_ESWITCH_GET, device, {}, Pf::Eswitch::unsupported};
+    auto devlink = GenericNetlink::open(DEVLINK_GENL_NAME, DEVLINK_GENL_VERSION);
+    if (!devlink) {
+        return tl::make_unexpected(devlink.error());
+    }
+    if (!*devlink) {
+        return answer;
+    }
+    const NlMessage request = (*devlink)->request(DEVLINK_CMD_ESWITCH_GET);
+    if (!request || nla_put_string(request.get(), DEVLINK_ATTR_BUS_NAME, device.bus.c_str()) < 0 ||
+        nla_put_string(request.get(), DEVLINK_ATTR_DEV_NAME, device.device.c_str()) < 0) {
+        return no_memory();
+    }
+    const auto done = (*devlink)->run(request.get(), [&answer](nlmsghdr *header) {
+        answer = parse_devlink(header).value_or(answer);
+    });
+    if (!done && done.error().code != EOPNOTSUPP) {
+        return tl::make_unexpected(done.error());
+    }
+    return answer;
+}
+
+}  // namespace
+
+DevlinkMonitor::DevlinkMonitor(boost::asio::io_context &io, BackgroundReads &reads,
+                               std::function<void()> changed)
+    : reads_(reads), changed_(std::move(changed)), descriptor_(io), retry_(io) {}
+
+void DevlinkMonitor::start(int buffer_size) {
+    reads_.run("devlink", [this, buffer_size] {
+        auto opened = std::make_shared<NetResult<NlSocket>>(open_notifications(buffer_size));
+        return [this, opened] {
+            if (!*opened) {
+                module.error(limit, "devlink cannot be listened to: " + opened->error().detail);
+            }
+            if (*opened && **opened) {
+                listen(std::move(**opened));
+            } else {
+                is_ready_ = true;
+                changed_();
+            }
+        };
+    });
+}
+
+void DevlinkMonitor::listen(NlSocket socket) {
+    socket_ = std::move(socket);
+    nl_socket_modify_cb(socket_.get(), NL_CB_VALID, NL_CB_CUSTOM, on_message, this);
+    // The descriptor is a duplicate, for asio closes what it was given.
+    descriptor_.assign(::dup(nl_socket_get_fd(socket_.get())));
+    read_everything();
+    wait();
+}
+
+void DevlinkMonitor::wait() {
+    descriptor_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                           [this](const boost::system::error_code &error) {
+                               if (!error) {
+                                   receive();
+                                   wait();
+                               }
+                           });
+}
+
+void DevlinkMonitor::receive() {
+    while (true) {
+        const int error = nl_recvmsgs_default(socket_.get());
+        if (error == -NLE_AGAIN) {
+            return;
+        }
+        if (error == -NLE_NOMEM) {  // how libnl says ENOBUFS
+            overruns_++;
+            read_everything();
+        } else if (error < 0) {
+            module.warn(limit, std::string("devlink: ") + nl_geterror(error));
+            return;
+        }
+    }
+}
+
+int DevlinkMonitor::on_message(nl_msg *message, void *self) noexcept {
+    if (const auto parsed = parse_devlink(nlmsg_hdr(message))) {
+        static_cast<DevlinkMonitor *>(self)->take(*parsed);
+    }
+    return NL_OK;
+}
+
+void DevlinkMonitor::take(const DevlinkMessage &message) {
+    if (is_reading_ && message.port) {
+        touched_ports_.insert({message.device, message.port->index});
+    } else if (is_reading_) {
+        touched_devices_.insert(message.device);
+    }
+    if (apply(message, state_)) {
+        stirred_.insert(message.device);
+    }
+    changed_();
+}
+
+void DevlinkMonitor::read_everything() {
+    if (is_reading_) {
+        read_again_ = true;
+        return;
+    }
+    is_reading_ = true;
+    read_again_ = false;
+    touched_devices_.clear();
+    touched_ports_.clear();
+    reads_.run("devlink", [this] {
+        auto state = std::make_shared<NetResult<DevlinkState>>(read_state());
+        return [this, state] {
+            is_reading_ = false;
+            if (*state) {
+                take_everything(std::move(**state));
+            } else {
+                module.error(limit, "devlink cannot be read: " + state->error().detail);
+                retry();
+            }
+            if (read_again_) {
+                read_everything();
+            }
+        };
+    });
+}
+
+void DevlinkMonitor::take_everything(DevlinkState state) {
+    for (const Handle &device : touched_devices_) {
+        if (state_.devices.contains(device)) {
+            state.devices.try_emplace(device);
+        } else {
+            state.devices.erase(device);
+            std::erase_if(state.ports,
+                          [&device](const auto &entry) { return entry.first.first == device; });
+        }
+    }
+    for (const DevlinkState::PortKey &key : touched_ports_) {
+        const auto known = state_.ports.find(key);
+        if (known == state_.ports.end()) {
+            state.ports.erase(key);
+        } else {
+            state.devices.try_emplace(key.first);
+            state.ports.insert_or_assign(key, known->second);
+        }
+    }
+    for (auto &[device, eswitch] : state.devices) {
+        if (const auto known = state_.devices.find(device); known != state_.devices.end()) {
+            eswitch = known->second;
+        }
+        stirred_.insert(device);
+    }
+    state_ = std::move(state);
+    is_ready_ = true;
+    changed_();
+}
+
+void DevlinkMonitor::retry() {
+    retry_.expires_after(retry_interval);
+    retry_.async_wait([this](const boost::system::error_code &error) {
+        if (!error) {
+            read_everything();
+        }
+    });
+}
+
+void DevlinkMonitor::read_eswitch(const Handle &device, std::function<void()> done) {
+    reads_.run(
+        "eswitch " + device.text(),
+        [this, device] {
+            return [this, device, answer = request_eswitch(device)] {
+                const auto known = state_.devices.find(device);
+                if (known == state_.devices.end()) {
+                    return;
+                }
+                if (answer && known->second != answer->eswitch) {
+                    apply(*answer, state_);
+                    changed_();
+                } else if (!answer && !answer.error().is_gone()) {
+                    module.warn(limit, device.text() + ": its eswitch's mode cannot be read: " +
+                                           answer.error().detail);
+                }
+            };
+        },
+        std::move(done));
+}
+
+}  // namespace vdpa::agent::host

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <set>
+
+#include "ovs-vdpa-agent/host/background_reads.hpp"
+#include "ovs-vdpa-agent/host/devlink_state.hpp"
+#include "ovs-vdpa-agent/host/netlink.hpp"
+
+namespace vdpa::agent::host {
+
+/* What devlink devices and ports there are. Subscribes, then reads everything, then follows the
+ * notifications, which carry all that a port has; what was notified while everything was read wins
+ * over what was read. When notifications are lost (ENOBUFS), everything is read again.
+ *
+ * The mode of an eswitch is never notified; it is read when it is asked for.
+ *
+ * Lives on the control thread; all requests are made in the background, so a device that is busy
+ * for seconds delays what is read of it, and nothing that is notified of others. */
+class DevlinkMonitor {
+  public:
+    /* `changed` is called after each difference; many calls may follow each other. `reads` must
+     * outlive this. */
+    DevlinkMonitor(boost::asio::io_context &io, BackgroundReads &reads,
+                   std::function<void()> changed);
+
+    /* `buffer_size`: of the receive buffer, in bytes; 0 stands for 4 MiB. */
+    void start(int buffer_size = 0);
+
+    /* Everything was read once, or there is no devlink. */
+    bool is_ready() const { return is_ready_; }
+    const DevlinkState &state() const { return state_; }
+
+    /* Devices of which ports or which themselves came or went since the last call. */
+    std::set<Handle> take_stirred() { return std::exchange(stirred_, {}); }
+    /* Asks for the mode of the eswitch. A device without one, or that cannot be asked, has
+     * `unsupported`. */
+    void read_eswitch(const Handle &device, std::function<void()> done = {});
+
+    /* How often notifications were lost. */
+    unsigned overruns() const { return overruns_; }
+
+  private:
+    static int on_message(nl_msg *message, void *self) noexcept;
+    void listen(NlSocket socket);
+    void wait();
+    void receive();
+    void take(const DevlinkMessage &message);
+    void read_everything();
+    void take_everything(DevlinkState state);
+    void retry();
+
+    BackgroundReads &reads_;
+    std::function<void()> changed_;
+    NlSocket socket_;
+    boost::asio::posix::stream_descriptor descriptor_;
+    boost::asio::steady_timer retry_;
+    DevlinkState state_;
+    bool is_ready_ = false;
+    bool is_reading_ = false;
+    bool read_again_ = false;
+    /* Notified of while everything was being read. */
+    std::set<Handle> touched_devices_;
+    std::set<DevlinkState::PortKey> touched_ports_;
+    std::set<Handle> stirred_;
+    unsigned overruns_ = 0;
+};
+
+}  // namespace vdpa::agent::host

@@ -145,4 +145,8 @@ void Engine::port_stats(const schema::PortName &params, Reply<schema::PortStats>
     ports_.stats(params.name, std::move(reply));
 }
 
+void Engine::port_reset_stats(const schema::PortName &params, Reply<schema::Empty> reply) {
+    ports_.reset_stats(params.name, std::move(reply));
+}
+
 }  // namespace vdpa::engine

@@ -34,6 +34,7 @@ class Engine : public schema::EngineMethods {
                      Reply<schema::PortRemoveResult> reply) override;
     void port_list(Reply<schema::PortList> reply) override;
     void port_stats(const schema::PortName &params, Reply<schema::PortStats> reply) override;
+    void port_reset_stats(const schema::PortName &params, Reply<schema::Empty> reply) override;
 
   private:
     struct Waiting {

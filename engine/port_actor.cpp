@@ -181,6 +181,12 @@ Outcome PortActor::check() {
     return outcome_;
 }
 
+void PortActor::reset_stats() {
+    if (port_) {
+        port_->reset_stats();
+    }
+}
+
 std::vector<schema::QueueStats> PortActor::stats() const {
     return port_ ? port_->stats() : std::vector<schema::QueueStats>{};
 }

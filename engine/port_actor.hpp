@@ -44,6 +44,7 @@ class PortActor {
     Outcome check();
 
     std::vector<schema::QueueStats> stats() const;
+    void reset_stats();
 
   private:
     Expected<void> replace(const schema::PortSpec &spec);

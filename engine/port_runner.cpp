@@ -80,6 +80,12 @@ std::vector<schema::QueueStats> PortRunner::stats(const std::string &name) const
                                    : found->second.actor->stats();
 }
 
+void PortRunner::reset_stats(const std::string &name) {
+    if (const auto found = entries_.find(name); found != entries_.end()) {
+        found->second.actor->reset_stats();
+    }
+}
+
 void PortRunner::report(Entry &entry, const Outcome &outcome) {
     if (outcome != entry.reported) {
         entry.reported = outcome;

@@ -37,6 +37,7 @@ class PortRunner {
                vhost::Port::Report report_live);
     void remove(const std::string &name);
     std::vector<schema::QueueStats> stats(const std::string &name) const;
+    void reset_stats(const std::string &name);
 
   private:
     struct Entry {

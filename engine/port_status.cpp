@@ -45,6 +45,20 @@ std::string describe_difference(const schema::PortSpec &wanted, const vhost::Off
     return text;
 }
 
+void describe_datapath(schema::PortStatus &status, const vhost::DatapathStatus &datapath) {
+    status.offered = vhost::feature_names(datapath.offered);
+    status.withheld = vhost::feature_names(datapath.withheld);
+    status.device_queues = datapath.device_queues;
+    if (!datapath.doorbell.empty()) {
+        status.doorbell = datapath.doorbell;
+    }
+    if (!datapath.mac.empty()) {
+        status.device_mac = datapath.mac;
+    }
+    status.device_mtu = datapath.mtu;
+    status.stall_ms = datapath.stall_ms;
+}
+
 }  // namespace
 
 schema::PortStatus derive_status(const schema::PortSpec &spec,
@@ -70,10 +84,13 @@ schema::PortStatus derive_status(const schema::PortSpec &spec,
     status.served->offloads = live.offer.offloads;
     status.queues = live.queues;
     status.features = vhost::feature_names(live.features);
+    describe_datapath(status, live.datapath);
     if (outcome->error) {
         set_reason(status, *outcome->error);
     } else if (live.fault) {
         set_reason(status, *live.fault);
+    } else if (live.datapath.fault) {
+        set_reason(status, *live.datapath.fault);
     } else if (const std::string waits = describe_difference(*outcome->served, live.offer);
                !waits.empty()) {
         set_reason(status, {schema::Reason::reconnect_pending,
@@ -81,6 +98,8 @@ schema::PortStatus derive_status(const schema::PortSpec &spec,
                                 " keeps what it was offered when it connected; with its next "
                                 "connection comes: " +
                                 waits});
+    } else if (live.datapath.notice) {
+        set_reason(status, *live.datapath.notice);
     }
     return status;
 }

@@ -53,7 +53,7 @@ schema::RpcResult<schema::PortApplyResult> PortTable::apply(const schema::PortSp
     if (found != entries_.end()) {
         Entry &entry = *found->second;
         const bool failed = entry.outcome && entry.outcome->generation == entry.generation &&
-                            (entry.outcome->error || entry.live.fault);
+                            (entry.outcome->error || entry.live.fault || entry.live.datapath.fault);
         if (entry.spec == spec && !failed) {
             return schema::PortApplyResult{.generation = entry.generation, .changed = false};
         }
@@ -139,6 +139,19 @@ std::vector<schema::PortStatus> PortTable::list() const {
         statuses.push_back(derive_status(entry->spec, entry->outcome, entry->live));
     }
     return statuses;
+}
+
+void PortTable::reset_stats(const std::string &name,
+                            schema::EngineMethods::Reply<schema::Empty> reply) {
+    if (!entries_.contains(name)) {
+        reply(tl::make_unexpected(
+            schema::RpcFailure{schema::RpcError::no_such_port, "there is no port " + name}));
+        return;
+    }
+    boost::asio::post(control_, [this, name, reply = std::move(reply)]() mutable {
+        runner_.reset_stats(name);
+        boost::asio::post(rpc_, [reply = std::move(reply)] { reply(schema::Empty{}); });
+    });
 }
 
 void PortTable::stats(const std::string &name,

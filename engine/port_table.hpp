@@ -33,6 +33,7 @@ class PortTable {
     bool remove(const std::string &name);
     std::vector<schema::PortStatus> list() const;
     void stats(const std::string &name, schema::EngineMethods::Reply<schema::PortStats> reply);
+    void reset_stats(const std::string &name, schema::EngineMethods::Reply<schema::Empty> reply);
     uint32_t size() const { return static_cast<uint32_t>(entries_.size()); }
 
   private:

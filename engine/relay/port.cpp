@@ -256,9 +256,16 @@ bool PortState::limit_pairs(uint16_t pairs) {
 std::vector<QueueStats> PortState::stats() const {
     std::vector<QueueStats> stats;
     for (unsigned n = 0; n < config_.max_queue_pairs * 2U + 1; n++) {
-        stats.push_back(counters_[n].read());
+        const QueueStats now = counters_[n].read();
+        stats.push_back(zero_.empty() ? now : since(zero_[n], now));
     }
     return stats;
+}
+
+void PortState::reset_stats() {
+    // The counters are the workers' to write.
+    zero_.clear();
+    zero_ = stats();
 }
 
 unsigned PortState::enabled_queue_pairs() const {
@@ -318,6 +325,10 @@ void Port::resume() {
 
 std::vector<QueueStats> Port::stats() const {
     return state_->stats();
+}
+
+void Port::reset_stats() {
+    state_->reset_stats();
 }
 
 unsigned Port::enabled_queue_pairs() const {

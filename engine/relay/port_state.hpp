@@ -34,6 +34,7 @@ class PortState {
     void resume();
 
     std::vector<QueueStats> stats() const;
+    void reset_stats();
     unsigned enabled_queue_pairs() const;
     unsigned max_queue_pairs() const { return config_.max_queue_pairs; }
 
@@ -63,6 +64,7 @@ class PortState {
     Tap tap_;
     std::vector<std::unique_ptr<Pair>> pairs_;
     const std::unique_ptr<QueueCounters[]> counters_;  // by ring, the control queue last
+    std::vector<QueueStats> zero_;  // what the counters were when they were reset
     Complaints complaints_;
 
     int vid_ = -1;  // of the device that is up

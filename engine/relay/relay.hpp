@@ -109,6 +109,8 @@ class Port {
     /* By ring number, vhost's order: 2n receives into the guest's pair n, 2n+1 transmits from it;
      * the last is the control queue. */
     std::vector<QueueStats> stats() const;
+    /* Has the counters begin at 0 again. Not while stats() is called. */
+    void reset_stats();
     /* Pairs that are served now: 0 when no front-end runs. */
     unsigned enabled_queue_pairs() const;
     unsigned max_queue_pairs() const;

@@ -22,6 +22,19 @@ struct QueueStats {
         false;  // the driver broke the rules of the ring: it is not served until set up anew
 };
 
+/* What was counted between two snapshots of one ring. */
+inline QueueStats since(const QueueStats &before, const QueueStats &now) {
+    return {.packets = now.packets - before.packets,
+            .bytes = now.bytes - before.bytes,
+            .kicks = now.kicks - before.kicks,
+            .interrupts = now.interrupts - before.interrupts,
+            .drops_no_buffer = now.drops_no_buffer - before.drops_no_buffer,
+            .drops_too_big = now.drops_too_big - before.drops_too_big,
+            .drops_bad_descriptor = now.drops_bad_descriptor - before.drops_bad_descriptor,
+            .drops_tap_error = now.drops_tap_error - before.drops_tap_error,
+            .broken = now.broken};
+}
+
 /* A counter with one writer at a time (the worker of the ring) and any number of readers: an
  * ordinary addition for the one, an untorn value for the others. */
 class Counter {

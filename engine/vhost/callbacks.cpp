@@ -94,7 +94,7 @@ int Port::on_new_connection(int vid) {
     if (!datapath_ || rte_vhost_extern_callback_register(vid, &message_handlers, nullptr) != 0) {
         return -1;
     }
-    datapath_->new_connection();
+    datapath_->new_connection(vid);
     vid_ = vid;
     protocol_features_ = 0;
     ++connections_;
@@ -112,6 +112,7 @@ void Port::on_destroy_connection(int vid) {
     }
     VDPA_LOG_WITH_LIMIT(connect_limit_, info, module, "%s: front-end disconnected", name().c_str());
     forget_connection();
+    datapath_->end_connection();
     fault_.reset();
     // Here and not by the control thread: the next front-end may connect at once.
     if (const auto next = std::exchange(next_offer_, std::nullopt)) {
@@ -223,7 +224,10 @@ rte_vhost_msg_result Port::after_message(int vid, const Message &message) {
     if (vid != vid_ || !touches_rings(request)) {
         return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
     }
-    datapath_->resume();
+    if (!datapath_->resume()) {
+        publish();
+        return RTE_VHOST_MSG_RESULT_ERR;
+    }
     if (request == Request::set_features && features_ != 0) {
         rte_vhost_get_negotiated_features(vid, &features_);  // LOG_ALL may change while it runs
     }

@@ -55,6 +55,8 @@ enum class ProtocolFeature : unsigned {
     net_mtu = 4,
     backend_req = 5,
     config = 9,
+    backend_send_fd = 10,
+    host_notifier = 11,
     status = 16,
 };
 

@@ -33,6 +33,7 @@ Expected<std::unique_ptr<Port>> Port::create(const Context &context, const schem
         return tl::make_unexpected(datapath.error());
     }
     port->datapath_ = std::move(*datapath);
+    port->datapath_->set_observer([port = port.get()] { port->on_datapath_changed(); });
     return port;
 }
 
@@ -153,11 +154,23 @@ void Port::stop() {
     }
     const bool registered = !library_path_.empty();
     unregister_driver();
+    std::unique_ptr<Datapath> datapath;
+    {
+        const std::lock_guard lock(mutex_);
+        // unregister disconnects without destroy_connection.
+        forget_connection();
+        datapath = std::move(datapath_);
+        if (registered) {
+            publish();
+        }
+    }
+    // Which may wait for a thread that is about to report a change.
+    datapath.reset();
+}
+
+void Port::on_datapath_changed() {
     const std::lock_guard lock(mutex_);
-    // unregister disconnects without destroy_connection.
-    forget_connection();
-    datapath_.reset();
-    if (registered) {
+    if (datapath_ && reported_) {
         publish();
     }
 }
@@ -216,6 +229,24 @@ Expected<void> Port::check() const {
     return check_client_path(spec_.socket.path);
 }
 
+Expected<void> Port::check_device() {
+    // Only the control thread, which this is, ends a datapath.
+    return datapath_ ? datapath_->check() : Expected<void>{};
+}
+
+void Port::retry() {
+    if (datapath_) {
+        datapath_->retry();
+    }
+}
+
+void Port::reset_stats() {
+    const std::lock_guard lock(mutex_);
+    if (datapath_) {
+        datapath_->reset_stats();
+    }
+}
+
 std::vector<schema::QueueStats> Port::stats() const {
     const std::lock_guard lock(mutex_);
     return datapath_ ? datapath_->stats() : std::vector<schema::QueueStats>{};
@@ -237,7 +268,8 @@ void Port::publish() {
               .features = features_,
               .connections = connections_,
               .offer = offer_,
-              .fault = fault_};
+              .fault = fault_,
+              .datapath = datapath_ ? datapath_->status() : DatapathStatus{}};
     if (live != reported_) {
         reported_ = live;
         report_(live);

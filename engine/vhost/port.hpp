@@ -62,7 +62,13 @@ class Port {
     /* Whether a front-end can reach us: the socket file is there, or may be connected to. */
     Expected<void> check() const;
 
+    /* Whether the device is there and as it was; see Datapath::check(). */
+    Expected<void> check_device();
+    /* Another attempt at what failed, now. */
+    void retry();
+
     std::vector<schema::QueueStats> stats() const;
+    void reset_stats();
     uint64_t connections() const;
     bool connected() const;
     const std::string &name() const { return spec_.name; }  // any thread
@@ -75,6 +81,8 @@ class Port {
     void on_vring_state(int vid, uint16_t ring, bool enabled);
     rte_vhost_msg_result before_message(int vid, Message &message);
     rte_vhost_msg_result after_message(int vid, const Message &message);
+    /* Any thread: see Datapath::Observer. */
+    void on_datapath_changed();
 
   private:
     Port(const Context &context, schema::PortSpec spec, uint64_t connections, Report report);

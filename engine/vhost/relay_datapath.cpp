@@ -116,6 +116,13 @@ bool RelayDatapath::read_config(int /*vid*/, uint32_t offset, uint8_t *bytes, ui
     return true;
 }
 
+DatapathStatus RelayDatapath::status() const {
+    DatapathStatus status;
+    status.offered = features();
+    status.withheld = relay::Port::features(true, true) & ~status.offered;
+    return status;
+}
+
 std::vector<schema::QueueStats> RelayDatapath::stats() const {
     std::vector<schema::QueueStats> rings;
     for (const relay::QueueStats &ring : relay_->stats()) {

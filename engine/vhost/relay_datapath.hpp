@@ -25,16 +25,21 @@ class RelayDatapath final : public Datapath {
     /* With the control queue, which a front-end may leave to us. */
     uint32_t ring_count() const override { return 2 * offer_.max_queues + 1; }
 
-    void new_connection() override { relay_->new_connection(); }
+    void new_connection(int /*vid*/) override { relay_->new_connection(); }
     void device_up(int vid) override { relay_->device_up(vid); }
     void device_down() override { relay_->device_down(); }
     void ring_enabled(uint16_t ring, bool on) override { relay_->ring_enabled(ring, on); }
     bool quiesce() override { return relay_->quiesce(); }
-    void resume() override { relay_->resume(); }
+    bool resume() override {
+        relay_->resume();
+        return true;
+    }
     bool read_config(int vid, uint32_t offset, uint8_t *bytes, uint32_t size) const override;
 
     uint32_t enabled_queue_pairs() const override { return relay_->enabled_queue_pairs(); }
+    DatapathStatus status() const override;
     std::vector<schema::QueueStats> stats() const override;
+    void reset_stats() override { relay_->reset_stats(); }
 
   private:
     RelayDatapath(relay::Workers &workers, const schema::PortSpec &spec);

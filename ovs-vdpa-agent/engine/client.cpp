@@ -257,4 +257,9 @@ void Client::stats(const std::string &port, Reply<schema::PortStats> done) {
                             call_timeout, schema::decode_port_stats, std::move(done));
 }
 
+void Client::reset_stats(const std::string &port, Reply<schema::Empty> done) {
+    call<schema::Empty>(schema::method::port_reset_stats, encode(schema::PortName{port}),
+                        call_timeout, schema::decode_empty, std::move(done));
+}
+
 }  // namespace vdpa::agent::engine

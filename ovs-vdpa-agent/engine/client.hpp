@@ -32,6 +32,7 @@ class Client : public EngineService {
     void remove(const std::string &port, Reply<schema::PortRemoveResult> done) override;
     void remove_dead_socket(const std::string &port, const std::string &path) override;
     void stats(const std::string &port, Reply<schema::PortStats> done) override;
+    void reset_stats(const std::string &port, Reply<schema::Empty> done) override;
 
   private:
     template <typename T>

@@ -43,6 +43,8 @@ class EngineService {
      * `port`. */
     virtual void remove_dead_socket(const std::string &port, const std::string &path) = 0;
     virtual void stats(const std::string &port, Reply<schema::PortStats> done) = 0;
+    /* Has the counters of the port begin at 0 again. */
+    virtual void reset_stats(const std::string &port, Reply<schema::Empty> done) = 0;
 };
 
 }  // namespace vdpa::agent::engine

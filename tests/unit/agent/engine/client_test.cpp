@@ -187,7 +187,10 @@ TEST_F(ClientTest, hands_the_answers_of_each_method_over) {
     std::optional<Expected<schema::PortStats>> stats;
     client->remove("vm1", [&removed](const auto &result) { removed = result; });
     client->stats("vm1", [&stats](const auto &result) { stats = result; });
-    ASSERT_TRUE(until([&] { return removed && stats; }));
+    std::optional<Expected<schema::Empty>> reset;
+    client->reset_stats("vm1", [&reset](const auto &result) { reset = result; });
+    ASSERT_TRUE(until([&] { return removed && stats && reset; }));
+    EXPECT_TRUE(reset->has_value());
     EXPECT_TRUE((*removed)->existed);
     EXPECT_EQ((*stats)->queues.at(0).counters.at("packets"), 2U);
 }

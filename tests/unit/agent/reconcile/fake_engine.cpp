@@ -214,6 +214,11 @@ void FakeEngine::stats(const std::string &port, Reply<schema::PortStats> done) {
     answer<schema::PortStats>(done, schema::PortStats{port, {{0, {{"packets", 3}}}}});
 }
 
+void FakeEngine::reset_stats(const std::string &port, Reply<schema::Empty> done) {
+    calls.push_back("reset_stats " + port);
+    answer<schema::Empty>(done, schema::Empty{});
+}
+
 void FakeEngine::tell(const PortStatus &status) {
     deliver([this, status] { listener_->port_changed(index_, status); });
 }

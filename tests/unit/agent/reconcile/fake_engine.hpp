@@ -39,6 +39,7 @@ class FakeEngine : public engine::EngineService {
     void remove(const std::string &port, Reply<schema::PortRemoveResult> done) override;
     void remove_dead_socket(const std::string &port, const std::string &path) override;
     void stats(const std::string &port, Reply<schema::PortStats> done) override;
+    void reset_stats(const std::string &port, Reply<schema::Empty> done) override;
 
     /* What a front-end does to a port: changes its status and tells of it. */
     void change(const std::string &port, const std::function<void(schema::PortStatus &)> &how);

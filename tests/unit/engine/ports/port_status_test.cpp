@@ -9,6 +9,7 @@ namespace {
 
 using schema::PortState;
 using schema::Reason;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 class PortStatusTest : public testing::Test {
@@ -97,6 +98,44 @@ TEST_F(PortStatusTest, AFaultAtTheSocketIsShown) {
     live_.connected = true;
     live_.fault = Error{Reason::queues_mismatch, "too many"};
     EXPECT_EQ(derive().reason, "queues-mismatch");
+}
+
+TEST_F(PortStatusTest, WhatTheDatapathSaysOfItsDeviceIsShown) {
+    live_.datapath.offered = uint64_t{1} << 32 | 1 << 15;
+    live_.datapath.withheld = uint64_t{1} << 34;
+    live_.datapath.device_queues = 8;
+    live_.datapath.doorbell = "mapped";
+    live_.datapath.mac = "02:00:00:00:00:01";
+    live_.datapath.mtu = 9000;
+    live_.datapath.stall_ms = 12;
+    const auto status = derive();
+    EXPECT_THAT(status.offered, ElementsAre("mrg_rxbuf", "version_1"));
+    EXPECT_THAT(status.withheld, ElementsAre("ring_packed"));
+    EXPECT_EQ(status.device_queues, 8U);
+    EXPECT_EQ(status.doorbell, "mapped");
+    EXPECT_EQ(status.device_mac, "02:00:00:00:00:01");
+    EXPECT_EQ(status.device_mtu, 9000U);
+    EXPECT_EQ(status.stall_ms, 12U);
+}
+
+TEST_F(PortStatusTest, WhatIsNotKnownOfADeviceIsNotThere) {
+    const auto status = derive();
+    EXPECT_EQ(status.device_queues, 0U);
+    EXPECT_EQ(status.doorbell, std::nullopt);
+    EXPECT_EQ(status.device_mac, std::nullopt);
+}
+
+TEST_F(PortStatusTest, AFaultOfTheDeviceComesBeforeWhatWaitsAndANoticeAfterEverything) {
+    live_.connected = true;
+    live_.datapath.notice = Error{Reason::fewer_queues, "the device has 2"};
+    EXPECT_EQ(derive().reason, "fewer-queues");
+    live_.offer.packed = false;
+    EXPECT_EQ(derive().reason, "reconnect-pending");
+    live_.datapath.fault = Error{Reason::device_failed, "it could not be configured"};
+    EXPECT_EQ(derive().reason, "device-failed");
+    live_.fault = Error{Reason::queues_mismatch, "too many"};
+    EXPECT_EQ(derive().reason, "queues-mismatch");
+    EXPECT_EQ(derive(Error{Reason::socket_failed, "gone"}).reason, "socket-failed");
 }
 
 }  // namespace

@@ -89,6 +89,20 @@ TEST_P(PortTest, FramesPassBothWays) {
     EXPECT_EQ(stats[1].drops_tap_error, 0U);
 }
 
+TEST_P(PortTest, CountersBeginAtZeroAgainWhenTheyAreReset) {
+    start();
+    expect_both_ways();
+    port->reset_stats();
+    for (const QueueStats &ring : port->stats()) {
+        EXPECT_EQ(ring.packets, 0U);
+        EXPECT_EQ(ring.bytes, 0U);
+    }
+    expect_both_ways();
+    EXPECT_EQ(port->stats()[1].packets, 1U);
+    port->reset_stats();
+    EXPECT_EQ(port->stats()[1].packets, 0U);
+}
+
 TEST_P(PortTest, ATapThatIsNotThereIsAnError) {
     const auto attached =
         Port::attach(*workers, {"vm2", "vm2", 1}, std::make_unique<FakeFrontEnd>(current));

@@ -57,6 +57,9 @@ class FakeMethods : public schema::EngineMethods {
     void port_stats(const schema::PortName &, Reply<schema::PortStats> reply) override {
         reply(schema::PortStats{});
     }
+    void port_reset_stats(const schema::PortName &, Reply<schema::Empty> reply) override {
+        reply(schema::Empty{});
+    }
 
     std::vector<Reply<schema::EngineStartResult>> started;
     std::atomic<int> starts{0};

@@ -13,6 +13,16 @@ namespace {
 
 constexpr const char *module = "ports";
 
+/* Of attempts to open a device that could not be opened. One that is not there costs nothing to
+ * look for, and is looked for at every check. */
+constexpr std::chrono::seconds first_again{2};
+constexpr std::chrono::seconds last_again{30};
+
+bool may_pass(schema::Reason reason) {
+    return reason == schema::Reason::device_missing || reason == schema::Reason::device_busy ||
+           reason == schema::Reason::device_failed || reason == schema::Reason::driver_mismatch;
+}
+
 }  // namespace
 
 PortActor::PortActor(ActorContext &context, std::string name, vhost::Port::Report report)
@@ -27,9 +37,9 @@ void PortActor::stop_waiting() {
     std::erase_if(context_.waiting, [this](const auto &item) { return item.second == this; });
 }
 
-void PortActor::release_path(const std::string &path) {
-    context_.serving.erase(path);
-    if (const auto next = context_.waiting.find(path); next != context_.waiting.end()) {
+void PortActor::release(const std::string &possession) {
+    context_.serving.erase(possession);
+    if (const auto next = context_.waiting.find(possession); next != context_.waiting.end()) {
         context_.retry_soon(next->second->name_);
     }
 }
@@ -41,9 +51,10 @@ void PortActor::end() {
     port_->stop();
     connections_ = port_->connections();
     port_.reset();
-    if (outcome_.served) {
-        release_path(outcome_.served->socket.path);
-        outcome_.served.reset();
+    if (const auto served = std::exchange(outcome_.served, std::nullopt)) {
+        for (const std::string &possession : possessions(*served)) {
+            release(possession);
+        }
     }
 }
 
@@ -66,7 +77,8 @@ void PortActor::complain(const Error &error) const {
         return;  // tried again, with the same result
     }
     const char *consequence = outcome_.served ? "; the port goes on as before" : "";
-    if (error.reason == schema::Reason::duplicate_socket) {
+    if (error.reason == schema::Reason::duplicate_socket ||
+        error.reason == schema::Reason::duplicate_device) {
         VDPA_LOG(info, module, "%s: %s%s", name_.c_str(), error.detail.c_str(), consequence);
     } else {
         VDPA_LOG(warn, module, "%s: %s%s", name_.c_str(), error.detail.c_str(), consequence);
@@ -85,6 +97,7 @@ Expected<void> PortActor::change(const schema::PortSpec &spec) {
     if (auto done = port_->set_offer(vhost::offer_of(spec)); !done) {
         return done;
     }
+    port_->retry();
     if (steps.attributes) {
         if (auto done = port_->set_attributes(spec.socket); !done) {
             return done;
@@ -94,27 +107,41 @@ Expected<void> PortActor::change(const schema::PortSpec &spec) {
     return {};
 }
 
-Expected<void> PortActor::claim_path(const std::string &path) {
-    const auto found = context_.serving.find(path);
+/* What of a spec only one port can have at a time. */
+std::vector<std::string> PortActor::possessions(const schema::PortSpec &spec) const {
+    std::vector<std::string> all = {spec.socket.path};
+    if (std::string device = context_.vhost.datapaths.exclusive_device(spec.device);
+        !device.empty()) {
+        all.push_back(std::move(device));
+    }
+    return all;
+}
+
+Expected<void> PortActor::claim(const std::string &possession, bool is_path) {
+    const auto found = context_.serving.find(possession);
     if (found == context_.serving.end() || found->second == this) {
         return {};
     }
     PortActor &holder = *found->second;
     const auto is_holder = [&holder](const auto &item) { return item.second == &holder; };
     if (std::any_of(context_.waiting.begin(), context_.waiting.end(), is_holder)) {
-        // It wants another path itself, and has this one only until it gets that: if we want to
-        // have it before, somebody must begin.
+        // It wants another one itself, and has this one only until it gets that: if we want to have
+        // it before, somebody must begin.
         holder.end();
         return {};
     }
-    context_.waiting.emplace(path, this);
-    return fail(schema::Reason::duplicate_socket,
-                "port " + holder.name_ + " of this engine has the socket " + path);
+    context_.waiting.emplace(possession, this);
+    return fail(is_path ? schema::Reason::duplicate_socket : schema::Reason::duplicate_device,
+                "port " + holder.name_ + " of this engine has the " +
+                    (is_path ? "socket " : "device ") + possession);
 }
 
 Expected<void> PortActor::replace(const schema::PortSpec &spec) {
-    if (auto free = claim_path(spec.socket.path); !free) {
-        return free;
+    const std::vector<std::string> wanted = possessions(spec);
+    for (const std::string &possession : wanted) {
+        if (auto free = claim(possession, possession == spec.socket.path); !free) {
+            return free;
+        }
     }
     const bool same_path = outcome_.served && outcome_.served->socket.path == spec.socket.path;
     const bool is_server = spec.socket.mode == schema::SocketMode::server;
@@ -126,6 +153,11 @@ Expected<void> PortActor::replace(const schema::PortSpec &spec) {
         if (auto free = vhost::check_server_path(spec.socket.path); !free) {
             return free;
         }
+    }
+    if (const std::string device = context_.vhost.datapaths.exclusive_device(spec.device);
+        outcome_.served && !device.empty() && spec.device != outcome_.served->device &&
+        device == context_.vhost.datapaths.exclusive_device(outcome_.served->device)) {
+        end();  // a device cannot be open with two sets of arguments
     }
     auto port = vhost::Port::create(context_.vhost, spec, connections_, report_, port_ != nullptr);
     if (!port) {
@@ -139,17 +171,53 @@ Expected<void> PortActor::replace(const schema::PortSpec &spec) {
     }
     const auto before = std::exchange(outcome_.served, spec);
     port_ = std::move(*port);
-    context_.serving[spec.socket.path] = this;
-    if (before && !same_path) {
-        release_path(before->socket.path);
+    for (const std::string &possession : wanted) {
+        context_.serving[possession] = this;
+    }
+    if (before) {
+        for (const std::string &possession : possessions(*before)) {
+            if (std::find(wanted.begin(), wanted.end(), possession) == wanted.end()) {
+                release(possession);
+            }
+        }
     }
     return {};
 }
 
 Outcome PortActor::check() {
     if (!port_ || !outcome_.served) {
+        return try_again();
+    }
+    if (const auto there = port_->check_device(); !there) {
+        lose_device(there.error());
         return outcome_;
     }
+    return check_socket();
+}
+
+void PortActor::lose_device(const Error &error) {
+    VDPA_LOG_LIMITED(warn, module, "%s: %s", name_.c_str(), error.detail.c_str());
+    // The device must not be in use when DPDK is to let go of it, and a front-end would go on
+    // using it: so the front-end has to connect again.
+    end();
+    outcome_.error = error;
+    again_at_ = {};
+    again_after_ = std::chrono::seconds{0};
+}
+
+Outcome PortActor::try_again() {
+    const auto now = std::chrono::steady_clock::now();
+    if (!outcome_.error || !may_pass(outcome_.error->reason) || now < again_at_) {
+        return outcome_;
+    }
+    const bool cheap = outcome_.error->reason == schema::Reason::device_missing;
+    again_after_ =
+        cheap ? std::chrono::seconds{0} : std::clamp(2 * again_after_, first_again, last_again);
+    again_at_ = now + again_after_;
+    return retry();
+}
+
+Outcome PortActor::check_socket() {
     const auto reachable = port_->check();
     const bool as_wanted = outcome_.served == wanted_;
     if (reachable) {

@@ -4,7 +4,6 @@
 #include <boost/asio/post.hpp>
 #include <chrono>
 
-#include "engine/datapaths.hpp"
 #include "engine/eal.hpp"
 
 namespace vdpa::engine {
@@ -32,7 +31,7 @@ Expected<void> PortRunner::start(const std::vector<std::string> &eal_args,
     }
     workers_ = std::move(*workers);
     event_thread_ = std::make_unique<vhost::EventThread>(rpc_socket);
-    datapaths_ = std::make_unique<Datapaths>(*workers_);
+    datapaths_ = std::make_unique<Datapaths>(*workers_, *event_thread_);
     actors_.reset(
         new ActorContext{.vhost = {.datapaths = *datapaths_, .event_thread = *event_thread_},
                          .serving = {},
@@ -40,16 +39,21 @@ Expected<void> PortRunner::start(const std::vector<std::string> &eal_args,
                          .retry_soon = [this](const std::string &name) {
                              boost::asio::post(context_, [this, name] { retry(name); });
                          }});
+    device_events_ = std::make_unique<device::DeviceEvents>([this](const std::string &device,
+                                                                   bool removed) {
+        boost::asio::post(context_, [this, device, removed] { on_device_event(device, removed); });
+    });
     check_ticker_.start();
     return {};
 }
 
 void PortRunner::stop() {
     check_ticker_.stop();
+    device_events_.reset();
     entries_.clear();
     actors_.reset();
-    event_thread_.reset();
     datapaths_.reset();
+    event_thread_.reset();
     workers_.reset();
 }
 
@@ -97,6 +101,16 @@ void PortRunner::retry(const std::string &name) {
     if (const auto found = entries_.find(name); found != entries_.end()) {
         report(found->second, found->second.actor->retry());
     }
+}
+
+void PortRunner::on_device_event(const std::string &device, bool removed) {
+    if (!datapaths_) {
+        return;  // stopped
+    }
+    if (removed) {
+        datapaths_->on_removed(device);
+    }
+    check_all();
 }
 
 void PortRunner::check_all() {

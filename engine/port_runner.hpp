@@ -8,9 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "engine/datapaths.hpp"
 #include "engine/port_actor.hpp"
 #include "engine/relay/relay.hpp"
 #include "engine/ticker.hpp"
+#include "engine/vdpa/device_events.hpp"
 
 namespace vdpa::engine {
 
@@ -49,12 +51,14 @@ class PortRunner {
     void report(Entry &entry, const Outcome &outcome);
     void retry(const std::string &name);
     void check_all();
+    void on_device_event(const std::string &device, bool removed);
 
     boost::asio::io_context &context_;
     Ticker check_ticker_;
     std::unique_ptr<relay::Workers> workers_;
-    std::unique_ptr<vhost::DatapathMaker> datapaths_;
     std::unique_ptr<vhost::EventThread> event_thread_;
+    std::unique_ptr<Datapaths> datapaths_;
+    std::unique_ptr<device::DeviceEvents> device_events_;
     std::unique_ptr<ActorContext> actors_;
     std::map<std::string, Entry> entries_;
 };

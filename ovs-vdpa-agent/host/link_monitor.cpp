@@ -24,8 +24,8 @@ bool differs(const Link &a, const Link &b) {
 
 /* Before Linux 5.14 all that is known of a device's netdev is that it has no kind. */
 bool is_of_device(const Link &link) {
-    return link.kind.empty() || !link.parent_device.empty() || !link.phys_port_name.empty() ||
-           !link.switch_id.empty();
+    return (link.kind.empty() && (link.flags & IFF_LOOPBACK) == 0) || !link.parent_device.empty() ||
+           !link.phys_port_name.empty() || !link.switch_id.empty();
 }
 
 /* A carrier that comes and goes is no difference. */

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Callable, Iterable, Mapping, Sequence
 
 from . import logs
-from .wait import wait_for
+from .wait import PATIENCE, wait_for
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -77,6 +77,7 @@ class Daemon:
     def wait(self, bound: float = 20) -> int:
         """Waits for the end of a daemon that was told to end in another way; its status."""
         assert self._process is not None
+        bound *= PATIENCE
         try:
             status = self._process.wait(bound)
         except subprocess.TimeoutExpired:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from .ovs import CommandFailed
+from .wait import PATIENCE
 
 # Programs besides busybox, with the libraries they need.
 PROGRAMS = ("/usr/bin/iperf3", "/usr/sbin/ethtool", "/usr/bin/flock")
@@ -109,6 +110,7 @@ class Job:
         return output
 
     def result(self, bound: float = 30) -> tuple[int, str]:
+        bound *= PATIENCE
         end = time.monotonic() + bound
         while self.identifier not in self._guest.answers:
             left = end - time.monotonic()

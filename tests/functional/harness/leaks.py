@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EXPECTED = Path(__file__).resolve().parents[1] / "expected-log-lines.txt"
 # Made by the kernel in every network namespace, where the modules are loaded.
-_STANDING_NETDEVS = re.compile(r"lo|(sit|gre|gretap|erspan|tunl|ip6tnl|ip6gre|ip_vti|ip6_vti)0")
+STANDING_NETDEVS = re.compile(r"lo|(sit|gre|gretap|erspan|tunl|ip6tnl|ip6gre|ip_vti|ip6_vti)0")
 
 
 class LeftBehind(AssertionError):
@@ -82,7 +82,7 @@ def _check_processes(box: "Sandbox") -> None:
 def _check_netdevs(box: "Sandbox") -> None:
     # The calling thread is in its network namespace.
     left = [name for name in namespaces.netdevs()
-            if not _STANDING_NETDEVS.fullmatch(name) and not box.may_stay(name)]
+            if not STANDING_NETDEVS.fullmatch(name) and not box.may_stay(name)]
     assert not left, f"netdevs left behind: {', '.join(left)}"
     names = os.listdir("/run/netns")
     assert not names, f"network namespaces left behind: {', '.join(names)}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Mapping
 
 from .daemons import Daemon
+from .wait import PATIENCE
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 SCRIPTS = Path("/usr/share/openvswitch/scripts")
@@ -20,6 +21,7 @@ class CommandFailed(AssertionError):
 
 def run(argv: list[str], env: Mapping[str, str], bound: float = 30) -> str:
     """Runs a tool and returns its standard output; CommandFailed carries what it said."""
+    bound *= PATIENCE
     try:
         done = subprocess.run(argv, env=dict(env), stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, errors="replace", timeout=bound)
@@ -96,7 +98,7 @@ class Ovs:
 
     def vsctl(self, *arguments: str, bound: float = 30) -> str:
         """ovs-vsctl with `arguments`; what it printed, without the last newline."""
-        return run(["ovs-vsctl", f"--timeout={int(bound)}", *arguments], self.env,
+        return run(["ovs-vsctl", f"--timeout={int(bound * PATIENCE)}", *arguments], self.env,
                    bound + 5).rstrip("\n")
 
     def appctl(self, *arguments: str, target: str = "ovs-vswitchd", bound: float = 20) -> str:

@@ -8,7 +8,7 @@ from typing import Mapping
 
 from .daemons import die_with_parent
 from .ovs import CommandFailed
-from .wait import wait_for
+from .wait import PATIENCE, wait_for
 
 _PROMPT = "testpmd> "
 
@@ -64,6 +64,10 @@ class Testpmd:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def _text(self) -> str:
         return self.log.read_text(errors="replace")
 
@@ -104,7 +108,7 @@ class Testpmd:
             assert self._process.stdin
             self._process.stdin.write(b"quit\n")
             self._process.stdin.flush()
-            self._process.wait(bound)
+            self._process.wait(bound * PATIENCE)
         self.kill()
 
     def kill(self) -> None:

@@ -14,7 +14,7 @@ _NVME = ("-device", "pcie-root-port,id=rp0,slot=1", "-device", "nvme-subsys,id=s
                     "sriov_vi_flexible=4,max_ioqpairs=10,msix_qsize=9")
 # A virtio-net device behind an IOMMU, for the driver vp_vdpa: it has to be told that its addresses
 # are translated (iommu_platform), and the kernel that it may rely on cache coherence.
-_VIOMMU = ("-device", "intel-iommu,snoop-control=on",
+_VIOMMU = ("-device", "intel-iommu,snoop-control=on,intremap=off",
            "-netdev", "user,id=vdpa0,restrict=on",
            "-device", "virtio-net-pci,netdev=vdpa0,disable-legacy=on,iommu_platform=on,packed=on,"
                       "mac=52:54:00:00:00:01")

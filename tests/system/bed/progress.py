@@ -46,10 +46,13 @@ class Reader:
         self._offset = 0
         self.outcomes: dict[str, Outcome] = {}
         self.running: str | None = None
-        self._until = time.monotonic() + BETWEEN
+        self._until: float | None = None
 
     def late(self) -> str | None:
-        """Takes in what is new; why the guest has to be ended, if it has to."""
+        """Takes in what is new; why the guest has to be ended, if it has to. The first call is when
+        pytest starts."""
+        if self._until is None:
+            self._until = time.monotonic() + BETWEEN
         self._read()
         if time.monotonic() < self._until:
             return None

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole stack as production has it: on the machine itself and on the kernel's datapath."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from harness.namespaces import Namespaces
+from harness.leaks import STANDING_NETDEVS
+from harness.namespaces import Namespaces, netdevs
 from harness.ovs import CommandFailed, run
 from harness.sandbox import Sandbox
 from harness.wait import wait_for
@@ -43,12 +45,28 @@ class Stack(Sandbox):
     def _start(self) -> None:
         kernel.load(*_MODULES)
         super()._start()
+        if self._with_engine and self._with_agent:
+            # DPDK takes seconds to start in a guest. No test's subject is that.
+            wait_for(lambda: self.engines_ready(), 30,
+                     lambda: f"the engine\n{self.agentctl('vdpa/show')}\n{self.engine.describe()}")
+
+    def engines_ready(self) -> bool:
+        """Whether the agent has an engine that takes ports."""
+        engines = json.loads(self.agentctl("vdpa/show", "--json"))["engines"]
+        return any(engine["usable"] for engine in engines)
 
     def close(self) -> None:
         super().close()
-        # That of an ovs-vswitchd that was killed.
+        # A test that failed leaves things behind, which its namespace would have taken along, were
+        # it in one: the datapath of an ovs-vswitchd that was killed, netdevs and namespaces.
         for datapath in run(["ovs-dpctl", "dump-dps"], self.env).split():
             run(["ovs-dpctl", "del-dp", datapath], self.env)
+        for namespace in os.listdir("/run/netns"):
+            run(["ip", "netns", "del", namespace], self.env)
+        for netdev in set(netdevs()) - self._scope.netdevs:
+            if not self.may_stay(netdev) and not STANDING_NETDEVS.fullmatch(netdev):
+                with contextlib.suppress(CommandFailed):  # The other end of a pair is gone with it.
+                    run(["ip", "link", "del", netdev], self.env)
 
     def add_vdpa_port(self, name: str, *, bridge: str = "br0", wait: str | None = None,
                       mac: str | None = None, **options: str | int) -> Path:

@@ -1,18 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Sets the machine up, builds, and runs the unit tests and the functional tests. The last line is
-# the sum: N passed, N failed, N skipped. The status is 0 if something ran and nothing failed.
+# Sets the machine up, builds, and runs the unit tests, the functional tests and the system tests.
+# The last line is the sum: N passed, N failed, N skipped. The status is 0 if something ran and
+# nothing failed.
 #
 #   sudo ./tests/run.sh [OPTION...] [PYTEST-ARGUMENT...]
 #
-#   --asan         test the build with AddressSanitizer and UBSan (preset asan)
+#   --asan         test the build with AddressSanitizer and UBSan (preset asan); in an emulated
+#                  guest that takes too long, so the system tests are left out
 #   --preset=NAME  test another preset than release
 #   --unit         the unit tests alone
 #   --functional   the functional tests alone
+#   --system       the system tests alone, which boot guests (tests/system/run.sh runs some of them)
 #   --no-build     install and build nothing first
 #
-# What follows goes to pytest, for example: -k engine -x
+# What follows goes to pytest for the functional tests, for example: -k engine -x
 set -euo pipefail
 
 tests_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,15 +23,16 @@ readonly tests_dir
 
 preset=release
 setup=yes
-parts=(unit functional)
+parts=(unit functional system)
 while [[ $# -gt 0 ]]; do
     case $1 in
-    --asan) preset=asan ;;
+    --asan) preset=asan; parts=(unit functional) ;;
     --preset=*) preset=${1#*=} ;;
     --unit) parts=(unit) ;;
     --functional) parts=(functional) ;;
+    --system) parts=(system) ;;
     --no-build) setup= ;;
-    -h | --help) sed -n '4,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '4,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) break ;;
     esac
     shift
@@ -56,6 +60,10 @@ for part in "${parts[@]}"; do
         # Each test has namespaces of its own, so that two of them get along on two processors.
         (cd "$tests_dir/functional" && /usr/bin/python3 -m pytest -n "${OVDA_TEST_JOBS:-2}" \
             --dist=load --junitxml="$results/functional.xml" "$@") || status=1
+        ;;
+    system)
+        "$tests_dir/system/run.sh" --no-build --preset="$preset" \
+            --junitxml="$results/system.xml" || status=1
         ;;
     esac
 done

@@ -22,6 +22,8 @@ readonly packages=(
     openvswitch-switch openvswitch-common dpdk dpdk-dev libcap2-bin iproute2 iputils-ping ethtool
     iperf3 user-mode-linux busybox-static qemu-system-x86 python3-pytest python3-pytest-xdist
     strace util-linux systemd
+    # Kernels for guests, and the modules that they lack.
+    kmod make gcc-12 libelf1 xz-utils
 )
 # 2 MiB pages: DPDK takes a few for each engine, and several tests run side by side.
 readonly hugepages=512

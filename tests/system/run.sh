@@ -14,7 +14,7 @@
 #   --stack          with --shell: in a stack of Open vSwitch, engine and agent that runs
 #   --machine=NAME   with --shell: in which guest, standard or viommu
 #   --bound=SECONDS  with --shell: how long the command may take (default 600)
-#   --junitxml=FILE  write the results into a file, too
+#   --junitxml=FILE  write the results into a file, for tests/run.sh to add up, not the last line
 #   --asan           test the build with AddressSanitizer and UBSan (preset asan)
 #   --preset=NAME    test another preset than release
 #   --no-build       install and build nothing first

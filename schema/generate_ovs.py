@@ -28,10 +28,13 @@ INTERFACE_INTRO = (
     "datapath, and the interface is the network device that stands for it in the bridge: the "
     "representor, or the TAP device of an emulated VF.  <code>ovs-vdpa-agent</code>, a separate "
     "daemon, provides such ports from the options below.  <code>ovs-vswitchd</code> checks them, "
-    "logs what is wrong and shows it in <ref column=\"status\" key=\"vdpa_error\"/> of system "
-    "interfaces, and otherwise leaves them to the daemon.  A bad value never affects the "
-    "forwarding of the port.  The options have a meaning for interfaces of type "
-    "<code>system</code> and <code>dpdk</code>.")
+    "shows what is wrong in <ref column=\"status\" key=\"vdpa_error\"/> of system interfaces, "
+    "and otherwise leaves them to the daemon.  A bad value never affects the forwarding of the "
+    "port.  The options have a meaning for interfaces of type <code>system</code> and "
+    "<code>dpdk</code>.")
+
+# What the daemon's own pages need not say.
+COLUMN_NOTE = "<code>ovs-vswitchd</code> looks at <ref column=\"options\"/> alone."
 
 GLOBAL_INTRO = (
     "Settings of <code>ovs-vdpa-agent</code>, a separate daemon that provides vDPA ports; see "
@@ -102,7 +105,8 @@ def vswitch_xml(options):
     for title, intro, column_name, scope in (
             ("vDPA Settings", [GLOBAL_INTRO], "other_config", "global"),
             ("vDPA Options",
-             [INTERFACE_INTRO, xml.sax.saxutils.escape(options["interface"]["doc"])],
+             [INTERFACE_INTRO,
+              xml.sax.saxutils.escape(options["interface"]["doc"]) + "  " + COLUMN_NOTE],
              "options", "interface")):
         body = columns(column_name, options[scope]["keys"])
         yield Part("vswitchd/vswitch.xml", f'    <group title="{title}">\n', "    </group>\n",

@@ -3,8 +3,8 @@
 # What needs root says so itself; what is missing on the machine, tests/setup.sh installs.
 PRESET ?= release
 
-.PHONY: help build debug unit-tests functional-tests system-tests tests asan demo sandbox bench \
-	docs format lint install deb clean
+.PHONY: help build debug unit-tests functional-tests system-tests tests asan ovs-patches demo \
+	sandbox bench docs format lint install deb clean
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -29,6 +29,8 @@ demo: ## shows the whole path with a virtual machine (root)
 	./tests/demo.sh
 sandbox: ## a shell in a running stack (root)
 	./tests/sandbox.sh
+ovs-patches: ## the patches for Open vSwitch: applied, built, tested (root)
+	./tests/ovs-patches/check.sh
 bench: ## measures against peers (root)
 	./tests/bench/run.sh
 

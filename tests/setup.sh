@@ -18,6 +18,8 @@ readonly packages=(
     openvswitch-source libssl-dev libunbound-dev libcap-ng-dev libnuma-dev libxdp-dev libbpf-dev
     libdpdk-dev libnl-3-dev libnl-genl-3-dev libnl-route-3-dev libboost-dev libboost-system-dev
     nlohmann-json3-dev libexpected-dev libsystemd-dev libgtest-dev libgmock-dev
+    # Building and testing Open vSwitch with ovs-patches/.
+    autoconf automake libtool make git groff-base
     # Running and testing.
     openvswitch-switch openvswitch-common dpdk dpdk-dev libcap2-bin iproute2 iputils-ping ethtool
     iperf3 user-mode-linux busybox-static qemu-system-x86 python3-pytest python3-pytest-xdist

@@ -18,7 +18,7 @@
 #   --print-bin      build what is not built, print the folder with the patched programs, end
 #
 # The build stays in ${XDG_CACHE_HOME:-/var/cache}/ovs-vdpa-agent and makes the next run quicker.
-# CC="ccache gcc" helps the first one.
+# ccache is used if it is there.
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 source "$here/common.sh"

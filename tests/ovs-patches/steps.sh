@@ -6,6 +6,9 @@ readonly tree=$cache/tree results=$cache/logs/results
 readonly recorded=$patches/checked
 jobs=${OVDA_JOBS:-$(nproc)}
 readonly jobs
+compiler=${CC:-gcc}
+[[ -n ${CC:-} ]] || ! command -v ccache > /dev/null || compiler="ccache gcc"
+readonly compiler
 
 # What each patch brings, by number: the titles of its tests in Open vSwitch's unprivileged suite
 # and in its system suite, as regular expressions.
@@ -123,14 +126,15 @@ prepare_tree() {
 
 # Builds it without patches: what follows compiles only what differs, and is compared with it.
 prepare_base() {
-    if [[ ! -e $cache/base-built || $(< "$cache/base-built") != "$base_key" ]]; then
+    local built="$base_key $compiler"
+    if [[ ! -e $cache/base-built || $(< "$cache/base-built") != "$built" ]]; then
         say "building $(base_version) without patches, once"
         git -C "$tree" checkout -q -f base
         (cd "$tree" && ./configure -q --prefix=/usr --localstatedir=/var --sysconfdir=/etc \
-            --enable-ssl PYTHON3="$python") > "$cache/logs/configure" 2>&1 ||
+            --enable-ssl CC="$compiler" PYTHON3="$python") > "$cache/logs/configure" 2>&1 ||
             die "configure failed: $cache/logs/configure"
         build base
-        echo "$base_key" > "$cache/base-built"
+        echo "$built" > "$cache/base-built"
     fi
 }
 

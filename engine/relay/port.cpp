@@ -139,8 +139,9 @@ bool PortState::load_pair(unsigned index) {
     complaints_.check(tap_.steer_queue(index, index < pair_limit_));
     const auto receive = static_cast<uint16_t>(2 * index);
     const auto transmit = static_cast<uint16_t>(2 * index + 1);
-    QueuePair::Rings rings{.receive = load_ring(receive, counters_[receive]),
-                           .transmit = load_ring(transmit, counters_[transmit]),
+    Caller &caller = pair.worker->caller();
+    QueuePair::Rings rings{.receive = load_ring(receive, counters_[receive], caller),
+                           .transmit = load_ring(transmit, counters_[transmit], caller),
                            .control = nullptr,
                            .tap_fd = tap_.queue_fd(index),
                            .receives = tap_.receives(index)};
@@ -149,7 +150,7 @@ bool PortState::load_pair(unsigned index) {
     }
     if (index == 0 && ring_wanted(control_ring())) {
         rings.control = load_ring(static_cast<uint16_t>(control_ring()),
-                                  counters_[config_.max_queue_pairs * 2U]);
+                                  counters_[config_.max_queue_pairs * 2U], caller);
     }
     pair.queues.load(std::move(rings), features_,
                      [this](uint16_t pairs) { return limit_pairs(pairs); });
@@ -157,12 +158,13 @@ bool PortState::load_pair(unsigned index) {
     return true;
 }
 
-std::unique_ptr<Ring> PortState::load_ring(uint16_t ring, QueueCounters &counters) {
+std::unique_ptr<Ring> PortState::load_ring(uint16_t ring, QueueCounters &counters, Caller &caller) {
     const auto setup = front_end_->ring(vid_, ring);
     if (!setup) {
         return nullptr;
     }
-    return std::make_unique<Ring>(ring, *setup, features_, memory_, log_, counters, complaints_);
+    return std::make_unique<Ring>(ring, *setup, features_, memory_, log_, counters, complaints_,
+                                  caller);
 }
 
 void PortState::unload(bool save) {

@@ -49,7 +49,7 @@ class PortState {
     /* `save`: hands the ring indices to the library, whose device must still be there. */
     void unload(bool save);
     bool load_pair(unsigned index);
-    std::unique_ptr<Ring> load_ring(uint16_t ring, QueueCounters &counters);
+    std::unique_ptr<Ring> load_ring(uint16_t ring, QueueCounters &counters, Caller &caller);
     bool ring_wanted(unsigned ring) const { return ring < enabled_.size() && enabled_[ring]; }
     unsigned control_ring() const;
     void ask_workers(Worker::Request::What what);

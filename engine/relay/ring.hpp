@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "engine/relay/call.hpp"
 #include "engine/relay/guest_memory.hpp"
 #include "engine/relay/log.hpp"
 #include "engine/relay/stats.hpp"
@@ -14,10 +15,11 @@ namespace vdpa::engine::relay {
  * while it is served, whoever starts and stops it at other times. */
 class Ring {
   public:
-    /* The descriptors in `setup` stay the caller's and must be open as long as the ring is used.
-     * When `setup` cannot be served, the ring is broken from the start. */
+    /* The descriptors in `setup` stay as they are and must be open as long as the ring is used, and
+     * so must `caller`, whose thread serves the ring. When `setup` cannot be served, the ring is
+     * broken from the start. */
     Ring(unsigned number, const RingSetup &setup, uint64_t features, const GuestMemory &memory,
-         const DirtyLog &log, QueueCounters &counters, Complaints &complaints);
+         const DirtyLog &log, QueueCounters &counters, Complaints &complaints, Caller &caller);
 
     Virtqueue &queue() { return *queue_; }
     const DirtyLog &log() const { return log_; }
@@ -40,7 +42,7 @@ class Ring {
     Complaints &complaints_;
     unsigned number_;
     int kick_fd_;
-    int call_fd_;
+    CallDescriptor call_;
     uint16_t position_;
 };
 

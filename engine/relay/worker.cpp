@@ -14,6 +14,7 @@
 #include <string>
 #include <system_error>
 
+#include "engine/log.hpp"
 #include "engine/relay/relay.hpp"
 
 namespace vdpa::engine::relay {
@@ -36,6 +37,12 @@ Expected<void> Worker::start(unsigned index, std::optional<unsigned> cpu) {
     if (!epoll_ || !wake_ || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) {
         return fail(schema::Reason::engine_error,
                     "worker " + name + " cannot be made: " + errno_text(errno));
+    }
+    if (auto opened = caller_.open(); !opened) {
+        VDPA_LOG(warn, "relay",
+                 "worker %s: %s: a front-end can hold up all that it serves by making its "
+                 "descriptors for interrupts blocking",
+                 name.c_str(), opened.error().detail.c_str());
     }
     try {
         thread_ = std::thread([this] { run(); });

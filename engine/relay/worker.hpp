@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/relay/call.hpp"
 #include "engine/relay/pair_list.hpp"
 #include "schema/support/error.hpp"
 #include "schema/support/unique_fd.hpp"
@@ -37,6 +38,9 @@ class Worker {
     void begin(Request &request);
     void wait(const Request &request);
 
+    /* For the rings that it serves. */
+    Caller &caller() { return caller_; }
+
     std::atomic<unsigned> assigned{0};  // queue pairs that belong here, served or not
 
   private:
@@ -59,6 +63,7 @@ class Worker {
     std::condition_variable done_;
     std::vector<Request *> requests_;
 
+    Caller caller_;
     PairList active_, waiting_;
     Segments scratch_;
 };

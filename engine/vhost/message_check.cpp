@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 
+#include "engine/relay/call.hpp"
+
 namespace vdpa::engine::vhost {
 
 namespace {
@@ -139,6 +141,18 @@ const char *log_refusal(const Message &message) {
     return nullptr;
 }
 
+/* Waiting for, and signalling, an eventfd or a unix socket is a matter of the kernel alone. A file
+ * of a FUSE file system, say, could keep the worker that polls it. User-mode Linux is called by a
+ * socket; all others use eventfds. */
+const char *event_refusal(const Message &message) {
+    constexpr uint64_t no_descriptor = 1U << 8;
+    if ((message.payload.u64 & no_descriptor) != 0 || message.fd_count != 1 ||
+        relay::is_eventfd(message.fds[0]) || relay::is_unix_socket(message.fds[0])) {
+        return nullptr;
+    }
+    return "its descriptor is neither an eventfd nor a unix socket";
+}
+
 }  // namespace
 
 const char *refusal(const Message &message, uint64_t offered) {
@@ -150,10 +164,17 @@ const char *refusal(const Message &message, uint64_t offered) {
     if (message.size < least_size(message)) {
         return "the message is too short";
     }
-    if (request == Request::set_mem_table) {
-        return memory_refusal(message);
+    switch (request) {
+        case Request::set_mem_table:
+            return memory_refusal(message);
+        case Request::set_log_base:
+            return log_refusal(message);
+        case Request::set_vring_kick:
+        case Request::set_vring_call:
+            return event_refusal(message);
+        default:
+            return nullptr;
     }
-    return request == Request::set_log_base ? log_refusal(message) : nullptr;
 }
 
 bool touches_rings(Request request) {

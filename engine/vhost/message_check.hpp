@@ -19,7 +19,8 @@ namespace vdpa::engine::vhost {
  * - memory regions that reach past the end of their file, where an access means SIGBUS, that wrap
  *   around, or that overlap, so that an address would mean two things;
  * - a dirty log that its file does not cover, or that does not begin at the file's beginning (the
- *   library adds its offset twice, lib/vhost/vhost_user.c, vhost_user_set_log_base). */
+ *   library adds its offset twice, lib/vhost/vhost_user.c, vhost_user_set_log_base);
+ * - descriptors for kicks and calls that could keep those who poll or signal them. */
 const char *refusal(const Message &message, uint64_t offered);
 
 /* Whether the library, in handling it, changes or hands out memory, rings or their descriptors. */

@@ -41,7 +41,8 @@ class ControlTest : public testing::TestWithParam<uint64_t> {
     Complaints complaints{"test"};
     uint64_t features = GetParam() | offered_features(false, false);
     std::unique_ptr<Driver> driver = make_driver(ram, 64, features);
-    Ring ring{0, driver->setup, features, memory, DirtyLog{}, counters, complaints};
+    Caller caller;
+    Ring ring{0, driver->setup, features, memory, DirtyLog{}, counters, complaints, caller};
     std::vector<uint16_t> pairs_set;
     bool accept_pairs = true;
     Control control{ring, features, [this](uint16_t pairs) {

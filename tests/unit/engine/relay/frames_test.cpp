@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -46,7 +45,7 @@ class FramesTest : public testing::TestWithParam<uint64_t> {
         driver = make_driver(ram, size, features);
         driver->setup.call_fd = call.get();
         ring = std::make_unique<Ring>(0, driver->setup, features, memory, DirtyLog{}, counters,
-                                      complaints);
+                                      complaints, caller);
         transmitter = std::make_unique<Transmitter>(*ring, tap.get(), features);
         receiver = std::make_unique<Receiver>(*ring, tap.get(), features);
     }
@@ -88,6 +87,7 @@ class FramesTest : public testing::TestWithParam<uint64_t> {
     UniqueFd tap, peer, call{eventfd(0, EFD_NONBLOCK)};
     QueueCounters counters;
     Complaints complaints{"test"};
+    Caller caller;
     uint64_t features = 0;
     std::unique_ptr<Driver> driver;
     std::unique_ptr<Ring> ring;
@@ -223,15 +223,6 @@ TEST_P(FramesTest, ABurstLeavesTheRestForTheNextTurn) {
     }
     EXPECT_EQ(transmitter->burst(scratch), burst_frames);
     EXPECT_EQ(transmitter->burst(scratch), 10U);
-}
-
-TEST_P(FramesTest, ANotificationThatNobodyReadsDoesNotStopTheRing) {
-    int pipe_fds[2];
-    ASSERT_EQ(pipe(pipe_fds), 0);  // blocking, as a front-end may choose
-    const UniqueFd reader(pipe_fds[0]), writer(pipe_fds[1]);
-    driver->setup.call_fd = writer.get();
-    const Ring other(0, driver->setup, features, memory, DirtyLog{}, counters, complaints);
-    EXPECT_NE(fcntl(writer.get(), F_GETFL) & O_NONBLOCK, 0);
 }
 
 TEST_P(FramesTest, AFrameForTheGuestFillsOneBuffer) {

@@ -34,7 +34,8 @@ class DirtyPagesTest : public testing::TestWithParam<uint64_t> {
     Complaints complaints{"test"};
     uint64_t features = GetParam() | bit(VIRTIO_NET_F_MRG_RXBUF);
     std::unique_ptr<Driver> driver = make_driver(ram, 8, features);
-    Ring ring{0, driver->setup, features, memory, log, counters, complaints};
+    Caller caller;
+    Ring ring{0, driver->setup, features, memory, log, counters, complaints, caller};
     UniqueFd tap, peer;
 };
 

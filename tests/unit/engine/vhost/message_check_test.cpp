@@ -3,8 +3,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -113,6 +116,28 @@ TEST_F(MemoryTableTest, AFileThatIsNoneIsRefused) {
     message.fds[0] = -1;
     message.fd_count = 1;
     EXPECT_EQ(refused(message), "a memory region reaches past the end of its file");
+}
+
+TEST(EventDescriptors, AreEventfdsOrUnixSockets) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0);
+    const UniqueFd socket(ends[0]);
+    const UniqueFd peer(ends[1]);
+    const UniqueFd event(::eventfd(0, 0));
+    const UniqueFd file = file_of(0x1000);
+    for (const Request request : {Request::set_vring_kick, Request::set_vring_call}) {
+        Message message = message_of(request, sizeof(uint64_t));
+        message.fd_count = 1;
+        message.fds[0] = event.get();
+        EXPECT_EQ(refused(message), "");
+        message.fds[0] = socket.get();
+        EXPECT_EQ(refused(message), "");
+        message.fds[0] = file.get();
+        EXPECT_EQ(refused(message), "its descriptor is neither an eventfd nor a unix socket");
+        message.payload.u64 = 1U << 8;  // says that there is none
+        message.fd_count = 0;
+        EXPECT_EQ(refused(message), "");
+    }
 }
 
 TEST(DirtyLog, HasToLieInItsFileFromTheBeginningOn) {

@@ -30,6 +30,7 @@ bool everyday(std::string_view line) {
         std::string_view{"failed to add vhost user connection"},
         std::string_view{"vhost read message"},
         std::string_view{"sendmsg error on fd"},
+        std::string_view{"vhost message handling failed."},
     };
     return std::any_of(everyday_texts.begin(), everyday_texts.end(),
                        [line](auto text) { return line.find(text) != std::string_view::npos; });

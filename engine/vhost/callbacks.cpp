@@ -41,7 +41,7 @@ int new_connection(int vid) {
         return -1;
     }
     Port *port = Registry::instance().find(path.data());
-    return port ? port->on_new_connection(vid) : -1;
+    return port ? port->on_new_connection(vid, path.data()) : -1;
 }
 
 void destroy_connection(int vid) {
@@ -83,7 +83,7 @@ const rte_vhost_device_ops &device_callbacks() {
     return callbacks;
 }
 
-int Port::on_new_connection(int vid) {
+int Port::on_new_connection(int vid, const char *library_path) {
     const std::lock_guard lock(mutex_);
     if (vid_ >= 0) {
         VDPA_LOG_WITH_LIMIT(refuse_limit_, warn, module,
@@ -96,6 +96,8 @@ int Port::on_new_connection(int vid) {
     }
     datapath_->new_connection(vid);
     vid_ = vid;
+    socket_ = FrontEndSocket::find(library_path);
+    socket_.limit_waits();
     protocol_features_ = 0;
     ++connections_;
     fault_.reset();

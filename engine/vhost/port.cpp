@@ -180,6 +180,7 @@ void Port::forget_connection() {
         Registry::instance().clear_connection(vid_, this);
     }
     vid_ = -1;
+    socket_ = {};
     features_ = 0;
 }
 

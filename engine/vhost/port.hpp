@@ -12,6 +12,7 @@
 #include "engine/log.hpp"
 #include "engine/vhost/datapath.hpp"
 #include "engine/vhost/event_thread.hpp"
+#include "engine/vhost/front_end_socket.hpp"
 #include "engine/vhost/live.hpp"
 #include "engine/vhost/message.hpp"
 #include "engine/vhost/socket_file.hpp"
@@ -74,7 +75,7 @@ class Port {
     const std::string &name() const { return spec_.name; }  // any thread
 
     /* The library's callbacks; see rte_vhost.h, struct rte_vhost_device_ops. */
-    int on_new_connection(int vid);
+    int on_new_connection(int vid, const char *library_path);
     void on_destroy_connection(int vid);
     int on_new_device(int vid);
     void on_destroy_device(int vid);
@@ -106,6 +107,7 @@ class Port {
     mutable std::mutex mutex_;
     std::unique_ptr<Datapath> datapath_;  // none: stopped
     int vid_ = -1;
+    FrontEndSocket socket_;
     uint64_t connections_ = 0;
     uint64_t features_ = 0;
     uint64_t protocol_features_ = 0;  // as the front-end set them

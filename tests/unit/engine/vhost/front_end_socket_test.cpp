@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/vhost/front_end_socket.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <vector>
+
+#include "tests/unit/engine/temporary_folder.hpp"
+#include "tests/unit/engine/unix_socket.hpp"
+
+namespace vdpa::engine::vhost {
+namespace {
+
+using test::bind_unix;
+using test::connect_unix;
+using test::TemporaryFolder;
+
+class FrontEndSocketTest : public testing::Test {
+  protected:
+    UniqueFd accept() { return UniqueFd(::accept(listener.get(), nullptr, nullptr)); }
+    /* At the end of its stream. */
+    static bool at_end(const UniqueFd &fd) {
+        char byte = 0;
+        return ::recv(fd.get(), &byte, 1, MSG_DONTWAIT) == 0;
+    }
+
+    TemporaryFolder folder;
+    const std::string path = folder / "s";
+    UniqueFd listener = bind_unix(path, true);
+};
+
+TEST_F(FrontEndSocketTest, FindsAnAcceptedConnection) {
+    EXPECT_FALSE(FrontEndSocket::find(path)) << "the listener is none";
+    const UniqueFd front_end = connect_unix(path);
+    UniqueFd accepted = accept();
+    FrontEndSocket found = FrontEndSocket::find(path);
+    ASSERT_TRUE(found);
+    accepted.reset();
+    EXPECT_FALSE(at_end(front_end)) << "found another";
+    found.hang_up();
+    EXPECT_TRUE(at_end(front_end));
+}
+
+TEST_F(FrontEndSocketTest, FindsAConnectionThatWasMade) {
+    UniqueFd connected = connect_unix(path);
+    const UniqueFd front_end = accept();
+    connected.reset(::fcntl(connected.get(), F_DUPFD, 200));  // above free numbers
+    const FrontEndSocket found = FrontEndSocket::find(path);
+    ASSERT_TRUE(found);
+    found.hang_up();
+    EXPECT_TRUE(at_end(front_end));
+    EXPECT_TRUE(at_end(connected));
+}
+
+TEST_F(FrontEndSocketTest, FindsNoConnectionOfAnotherPath) {
+    const UniqueFd front_end = connect_unix(path);
+    const UniqueFd accepted = accept();
+    EXPECT_FALSE(FrontEndSocket::find(folder / "t"));
+    EXPECT_FALSE(FrontEndSocket::find(""));
+    const FrontEndSocket none;
+    none.limit_waits();
+    none.hang_up();
+    EXPECT_FALSE(at_end(front_end));
+}
+
+TEST_F(FrontEndSocketTest, AReaderWaitsNoLongerThanTheLimit) {
+    const UniqueFd front_end = connect_unix(path);
+    const UniqueFd accepted = accept();
+    FrontEndSocket::find(path).limit_waits();
+    char byte = 0;
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_EQ(::recv(accepted.get(), &byte, 1, 0), -1);
+    EXPECT_EQ(errno, EAGAIN);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+}
+
+TEST_F(FrontEndSocketTest, AWriterWaitsNoLongerThanTheLimit) {
+    const UniqueFd front_end = connect_unix(path);
+    const UniqueFd accepted = accept();
+    FrontEndSocket::find(path).limit_waits();
+    const std::vector<char> block(1 << 16);
+    ssize_t sent = 0;
+    do {
+        sent = ::send(accepted.get(), block.data(), block.size(), MSG_NOSIGNAL);
+    } while (sent > 0);
+    EXPECT_EQ(errno, EAGAIN);
+}
+
+}  // namespace
+}  // namespace vdpa::engine::vhost

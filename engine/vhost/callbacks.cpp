@@ -3,6 +3,8 @@
 #include "engine/vhost/callbacks.hpp"
 
 #include <rte_vhost.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 
 #include <array>
 #include <climits>
@@ -66,6 +68,16 @@ int vring_state_changed(int vid, uint16_t ring, int enable) {
         port->on_vring_state(vid, ring, enable != 0);
     }
     return 0;
+}
+
+/* On the back-end's channel, the library waits for the front-end's answer, and all other ports with
+ * it. A front-end that is alive answers in less than this. */
+void limit_waiting(const Message &message) {
+    constexpr timeval longest{.tv_sec = 0, .tv_usec = 500'000};
+    if (message.fd_count == 1) {
+        ::setsockopt(message.fds[0], SOL_SOCKET, SO_RCVTIMEO, &longest, sizeof(longest));
+        ::setsockopt(message.fds[0], SOL_SOCKET, SO_SNDTIMEO, &longest, sizeof(longest));
+    }
 }
 
 }  // namespace
@@ -198,6 +210,9 @@ rte_vhost_msg_result Port::before_message(int vid, Message &message) {
             break;
         case Request::set_protocol_features:
             protocol_features_ = message.payload.u64;
+            break;
+        case Request::set_backend_req_fd:
+            limit_waiting(message);
             break;
         case Request::set_vring_base:
             // A driver starts a packed ring with its wrap counters at 1 (virtio 1.2, 2.8.1), which

@@ -6,6 +6,7 @@
 #include <rte_dev.h>
 #include <rte_kvargs.h>
 #include <rte_vhost.h>
+#include <sys/mman.h>
 #include <vdpa_driver.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@
 #include <thread>
 #include <utility>
 
+#include "schema/support/unique_fd.hpp"
 #include "tests/device/mover.hpp"
 
 namespace vdpa::test {
@@ -53,6 +55,8 @@ struct Device {
     uint64_t protocol = 0;
     std::string stats = "names";
     bool moves = false;
+    bool has_doorbells = false;
+    UniqueFd doorbells;
     rte_vdpa_dev_ops operations{};
     rte_vdpa_device *handle = nullptr;
     std::unique_ptr<Mover> mover;
@@ -122,6 +126,9 @@ int get_protocol_features(rte_vdpa_device *handle, uint64_t *features) {
 int dev_conf(int vid) {
     const int result = asked("dev_conf");
     Device &device = device_of(vid);
+    if (result == 0 && device.has_doorbells) {
+        rte_vhost_host_notifier_ctrl(vid, RTE_VHOST_QUEUE_ALL, true);
+    }
     if (result == 0 && device.moves) {
         device.mover = std::make_unique<Mover>(vid, device.pairs);
     }
@@ -179,6 +186,17 @@ int reset_stats(rte_vdpa_device *handle, int ring) {
     return asked("reset_stats", std::to_string(ring));
 }
 
+int get_device_fd(int vid) {
+    return device_of(vid).doorbells.get();
+}
+
+int get_notify_area(int /*vid*/, int ring, uint64_t *offset, uint64_t *size) {
+    constexpr uint64_t page = 0x1000;
+    *offset = static_cast<uint64_t>(ring) * page;
+    *size = page;
+    return asked("get_notify_area");
+}
+
 /* struct virtio_net_config: MAC, link up, pairs, MTU. */
 int get_config(int vid, uint8_t *config, uint32_t size) {
     const std::array<uint8_t, 12> space = {
@@ -199,6 +217,8 @@ int take_argument(const char *key, const char *value, void *opaque) {
         device.protocol = std::strtoull(value, nullptr, 16);
     } else if (name == "stats") {
         device.stats = value;
+    } else if (name == "doorbell") {
+        device.has_doorbells = std::strcmp(value, "1") == 0;
     } else if (name == "move") {
         device.moves = std::strcmp(value, "1") == 0;
     } else if (name == "control") {
@@ -236,6 +256,11 @@ int probe(rte_vdev_device *vdev) {
     operations.set_vring_state = set_vring_state;
     operations.set_features = set_features;
     operations.get_config = get_config;
+    if (device->has_doorbells) {
+        device->doorbells.reset(::memfd_create("doorbells", MFD_CLOEXEC));
+        operations.get_vfio_device_fd = get_device_fd;
+        operations.get_notify_area = get_notify_area;
+    }
     if (device->stats != "none") {
         operations.get_stats_names = get_stats_names;
         operations.get_stats = get_stats;

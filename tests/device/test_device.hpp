@@ -14,6 +14,7 @@
  *   protocol=HEX   vhost-user protocol features, default those of DPDK's mlx5
  *   stats=WHAT     names (default): three counters a ring; none: no such operations; einval,
  *                  enotsup, zero: what rings other than 0 answer
+ *   doorbell=1     hands its doorbells to the front-end when it is configured
  *   move=1         frames that the guest sends come back to it, on the same pair
  *   control=PATH   a socket for the functions below; see control.cpp
  *

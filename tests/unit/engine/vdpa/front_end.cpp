@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/engine/vdpa/front_end.hpp"
 
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -155,6 +156,15 @@ void FrontEnd::set_up_ring(uint32_t ring, std::optional<uint64_t> address) {
 
 void FrontEnd::enable_ring(uint32_t ring, bool on) {
     send_state(Request::set_vring_enable, ring, on ? 1 : 0);
+}
+
+UniqueFd FrontEnd::open_channel() {
+    std::array<int, 2> ends{-1, -1};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    UniqueFd ours(ends[0]);
+    const UniqueFd theirs(ends[1]);
+    send(Request::set_backend_req_fd, nullptr, 0, {theirs.get()});
+    return ours;
 }
 
 bool FrontEnd::start(uint32_t pairs, std::optional<uint64_t> features) {

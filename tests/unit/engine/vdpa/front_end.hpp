@@ -40,6 +40,9 @@ class FrontEnd {
     /* As QEMU when the guest's driver stops: GET_VRING_BASE of each ring. */
     void stop(uint32_t pairs);
 
+    /* Opens the back-end's channel; the other end of it is returned. */
+    UniqueFd open_channel();
+
     /* Sends a message; `need_reply` asks for an acknowledgement, which acknowledged() reads. */
     void send(Request request, const void *payload, size_t size, const std::vector<int> &fds = {},
               bool need_reply = false);

@@ -21,19 +21,18 @@ Expected<std::unique_ptr<vhost::Datapath>> Datapaths::make(const schema::PortSpe
     switch (spec.device.kind) {
         case schema::DeviceKind::tap:
             return vhost::RelayDatapath::make(workers_, spec, takes_over);
-        case schema::DeviceKind::dpdk: {
-            auto opened = devices_->open_hardware(spec.device.name);
-            if (!opened) {
-                return tl::make_unexpected(opened.error());
-            }
-            return std::make_unique<device::VdpaDatapath>(std::move(*opened), events_,
-                                                          vhost::offer_of(spec));
-        }
+        case schema::DeviceKind::dpdk:
         case schema::DeviceKind::kernel:
             break;
     }
-    return fail(schema::Reason::device_unsupported,
-                "this engine has no datapath for the device " + spec.device.name);
+    auto opened = spec.device.kind == schema::DeviceKind::dpdk
+                      ? devices_->open_hardware(spec.device.name)
+                      : devices_->open_kernel(spec.device.name);
+    if (!opened) {
+        return tl::make_unexpected(opened.error());
+    }
+    return std::make_unique<device::VdpaDatapath>(std::move(*opened), events_,
+                                                  vhost::offer_of(spec));
 }
 
 std::string Datapaths::exclusive_device(const schema::DeviceSpec &device) const {
@@ -42,7 +41,7 @@ std::string Datapaths::exclusive_device(const schema::DeviceSpec &device) const 
             return address->name;
         }
     }
-    return "";
+    return device.kind == schema::DeviceKind::kernel ? device.name : "";
 }
 
 }  // namespace vdpa::engine

@@ -41,13 +41,10 @@ class Device {
     virtual void end() {}
     /* The library has handled a message of the front-end `vid`, on its event thread. */
     virtual void message_handled(int /*vid*/) {}
-    /* Adds what is known of the device to `status`, and to `pairs`, which are those that its driver
-     * was told to serve, whether it does. */
-    virtual void describe(vhost::DatapathStatus & /*status*/, uint32_t & /*pairs*/) const {}
-    /* In place of what the Forwarder would say. */
-    virtual std::optional<std::vector<schema::QueueStats>> stats(uint32_t /*rings*/) const {
-        return std::nullopt;
-    }
+    /* Adds what is known of the device to `status`; and has `pairs`, which are those that its
+     * driver was told to serve, be those that it does serve. `served`: it has a front-end. */
+    virtual void describe(bool /*served*/, vhost::DatapathStatus & /*status*/,
+                          uint32_t & /*pairs*/) const {}
 
   protected:
     Device(std::string name, rte_vdpa_device &handle, const Capabilities &capabilities)

@@ -27,6 +27,21 @@ Expected<std::shared_ptr<Device>> DeviceTable::open_hardware(const std::string &
     return device;
 }
 
+Expected<std::shared_ptr<Device>> DeviceTable::open_kernel(const std::string &path) {
+    std::weak_ptr<KernelPortDevice> &entry = kernel_[path];
+    if (auto open = entry.lock()) {
+        return open;
+    }
+    auto opened = KernelPortDevice::open(path);
+    if (!opened) {
+        kernel_.erase(path);
+        return tl::make_unexpected(opened.error());
+    }
+    const std::shared_ptr<KernelPortDevice> device = std::move(*opened);
+    entry = device;
+    return device;
+}
+
 void DeviceTable::on_removed(const std::string &name) {
     if (const auto found = hardware_.find(name); found != hardware_.end()) {
         if (const auto device = found->second.device.lock()) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/vdpa/hardware_device.hpp"
+#include "engine/vdpa/kernel_port_device.hpp"
 
 namespace vdpa::engine::device {
 
@@ -21,6 +22,10 @@ class DeviceTable {
      * other arguments. */
     Expected<std::shared_ptr<Device>> open_hardware(const std::string &text);
 
+    /* The kernel vDPA device with the character device `path`; shared in the same way. Errors:
+     * those of KernelPortDevice::open(). */
+    Expected<std::shared_ptr<Device>> open_kernel(const std::string &path);
+
     /* DPDK says that the device of that name goes away. */
     void on_removed(const std::string &name);
 
@@ -32,6 +37,7 @@ class DeviceTable {
 
     const std::string sysfs_;
     std::map<std::string, Entry> hardware_;
+    std::map<std::string, std::weak_ptr<KernelPortDevice>> kernel_;
 };
 
 }  // namespace vdpa::engine::device

@@ -27,6 +27,11 @@ constexpr uint64_t offloads = feature(VIRTIO_NET_F_CSUM) | feature(VIRTIO_NET_F_
                               feature(VIRTIO_NET_F_GUEST_TSO4) | feature(VIRTIO_NET_F_GUEST_TSO6) |
                               feature(VIRTIO_NET_F_GUEST_ECN) | feature(VIRTIO_NET_F_GUEST_UFO);
 
+/* What a control queue is needed for (virtio 1.2, 5.1.3.1). */
+constexpr uint64_t commands = feature(VIRTIO_NET_F_MQ) | feature(VIRTIO_NET_F_GUEST_ANNOUNCE) |
+                              feature(VIRTIO_NET_F_CTRL_RX) | feature(VIRTIO_NET_F_CTRL_VLAN) |
+                              feature(VIRTIO_NET_F_CTRL_MAC_ADDR);
+
 /* What library, device and we can do together. A doorbell is handed over on the back-end's channel,
  * as a file descriptor. Not among them, whatever the device says: RARP, crypto, postcopy. */
 constexpr uint64_t doorbells = bit(ProtocolFeature::backend_req) |
@@ -106,8 +111,18 @@ void VdpaDatapath::retry() {
 }
 
 uint64_t VdpaDatapath::features() const {
-    return device_->capabilities().features & library_features_ &
-           ~(offer_.packed ? 0 : feature(VIRTIO_F_RING_PACKED)) & ~(offer_.offloads ? 0 : offloads);
+    uint64_t offered = device_->capabilities().features & library_features_ &
+                       ~(offer_.packed ? 0 : feature(VIRTIO_F_RING_PACKED)) &
+                       ~(offer_.offloads ? 0 : offloads);
+    if (queue_pairs() == 1) {
+        offered &= ~feature(VIRTIO_NET_F_MQ);
+    }
+    // A front-end that leaves its control queue to the back-end finds nobody there, so it had
+    // better not have one without need. QEMU answers it itself.
+    if ((offered & commands) == 0) {
+        offered &= ~feature(VIRTIO_NET_F_CTRL_VQ);
+    }
+    return offered;
 }
 
 uint64_t VdpaDatapath::protocol_features() const {
@@ -166,7 +181,7 @@ uint32_t VdpaDatapath::enabled_queue_pairs() const {
     }
     uint32_t pairs = state.queue_pairs;
     vhost::DatapathStatus ignored;
-    device_->describe(ignored, pairs);
+    device_->describe(true, ignored, pairs);
     return pairs;
 }
 
@@ -190,16 +205,12 @@ vhost::DatapathStatus VdpaDatapath::status() const {
                                   std::to_string(offer_.max_queues)};
     }
     uint32_t pairs = state.queue_pairs;
-    device_->describe(status, pairs);
+    device_->describe(vid_ >= 0, status, pairs);
     return status;
 }
 
 std::vector<schema::QueueStats> VdpaDatapath::stats() const {
-    const uint32_t rings = 2 * queue_pairs();
-    if (auto own = device_->stats(rings)) {
-        return std::move(*own);
-    }
-    return device_->forwarder().stats(rings);
+    return device_->forwarder().stats(2 * queue_pairs());
 }
 
 void VdpaDatapath::reset_stats() {

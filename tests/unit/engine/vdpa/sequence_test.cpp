@@ -198,8 +198,8 @@ TEST_F(SequenceTest, FeaturesAreTheSameAtEveryConnection) {
     EXPECT_EQ(guest.ask(FrontEnd::Request::get_features), features);
     EXPECT_EQ(live().datapath.offered, features);
     EXPECT_NE(features & packed, 0U);
-    // MAC, status and order_platform: the library cannot offer them.
-    EXPECT_EQ(live().datapath.withheld, uint64_t{1} << 5 | 1 << 16 | uint64_t{1} << 36);
+    // MAC, status and order_platform: the library cannot offer them; one pair needs no multi-queue.
+    EXPECT_EQ(live().datapath.withheld, uint64_t{1} << 5 | 1 << 16 | uint64_t{1} << 36 | 1 << 22);
 }
 
 TEST_F(SequenceTest, PackedRingsAndOffloadsAreWithheldOnRequest) {
@@ -214,6 +214,16 @@ TEST_F(SequenceTest, PackedRingsAndOffloadsAreWithheldOnRequest) {
     EXPECT_EQ(live().datapath.withheld & (packed | offloads), packed | offloads);
     guest.send_u64(FrontEnd::Request::set_features, offered | packed);
     EXPECT_FALSE(guest.settled());
+}
+
+TEST_F(SequenceTest, AControlQueueIsOfferedForWhatNeedsIt) {
+    constexpr uint64_t queue_and_multi_queue = 1 << 17 | 1 << 22;
+    for (const uint32_t pairs : {1U, 2U}) {
+        auto port = serve(spec("vdpa_test0,features=140428000", pairs));
+        FrontEnd guest(folder_ / "vm1.sock");
+        EXPECT_EQ(guest.ask(FrontEnd::Request::get_features).value_or(0) & queue_and_multi_queue,
+                  pairs == 1 ? 0 : queue_and_multi_queue);
+    }
 }
 
 TEST_F(SequenceTest, OnlyADeviceThatLogsDirtyPagesOffersIt) {

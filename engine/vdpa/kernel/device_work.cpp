@@ -38,7 +38,6 @@ bool DeviceThread::step(Lock &lock) {
     }
     if (session_ && restart_ && driver_->live() && now >= attempt_at_) {
         stop_rings();
-        set_phase(Phase::starting);
         return true;
     }
     if (session_ && !driver_->live() && now >= attempt_at_) {
@@ -65,7 +64,10 @@ void DeviceThread::attempt(Lock &lock) {
     const uint64_t generation = generation_;
     const std::shared_ptr<Session> session = session_;
     cancelled_.store(quit_ || gone_, std::memory_order_release);
-    set_phase(Phase::starting);
+    // Another attempt changes nothing for those who look on until it succeeds.
+    if (state_.phase != Phase::failed) {
+        set_phase(Phase::starting);
+    }
     deliver(lock);
     if (generation != generation_ || quit_ || gone_) {
         return;
@@ -178,7 +180,9 @@ void DeviceThread::stop_rings() {
 }
 
 void DeviceThread::fault(Error error) {
-    VDPA_LOG_WITH_LIMIT(fault_limit_, warn, module, "%s", error.detail.c_str());
+    if (error != state_.fault) {
+        VDPA_LOG_WITH_LIMIT(fault_limit_, warn, module, "%s", error.detail.c_str());
+    }
     // Rings that the device cannot take over it will not take over later either.
     if (session_ && error.reason != schema::Reason::no_ring_state) {
         backoff_ = std::clamp<Clock::duration>(2 * backoff_, first_backoff, longest_backoff);

@@ -254,6 +254,8 @@ TEST_F(DeviceThreadTest, SaysWhyItCannotAndTriesAgain) {
     EXPECT_EQ(state.fault->reason, schema::Reason::device_failed);
     EXPECT_THAT(state.fault->detail, HasSubstr(path));
     EXPECT_EQ(state.queue_pairs, 0U);
+    EXPECT_TRUE(eventually([this] { return calls_named("MAP") >= 2; }));
+    EXPECT_EQ(thread_->state().phase, Phase::failed);  // not starting, failed, starting, ...
     kernel_.fail("MAP", 0);
     ASSERT_TRUE(await(Phase::running));
     EXPECT_EQ(thread_->state().fault, std::nullopt);

@@ -104,7 +104,7 @@ class Machine(NamedTuple):
     kernel: Kernel
     memory_mib: int = 1536
     cpus: int = 2
-    devices: Sequence[str] = ()  # Further arguments of QEMU.
+    devices: Sequence[str] = ()  # Further arguments of QEMU; @FOLDER@ is one of the guest's own.
     append: str = ""  # Further words of the kernel's command line.
     visible: Sequence[Path] = ()  # Folders that the guest has to see, wherever they are.
 
@@ -197,7 +197,7 @@ def _qemu(machine: Machine, share: Path, folder: Path, console: Path) -> list[st
             "-serial", f"file:{console}",
             "-chardev", "stdio,id=channel,signal=off",
             "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=channel",
-            *machine.devices]
+            *[word.replace("@FOLDER@", str(folder)) for word in machine.devices]]
 
 
 def _initramfs(machine: Machine, folder: Path) -> Path:

@@ -13,9 +13,11 @@ _NVME = ("-device", "pcie-root-port,id=rp0,slot=1", "-device", "nvme-subsys,id=s
          "-device", "nvme,serial=x1,bus=rp0,subsys=sub0,sriov_max_vfs=4,sriov_vq_flexible=8,"
                     "sriov_vi_flexible=4,max_ioqpairs=10,msix_qsize=9")
 # A virtio-net device behind an IOMMU, for the driver vp_vdpa: it has to be told that its addresses
-# are translated (iommu_platform), and the kernel that it may rely on cache coherence.
+# are translated (iommu_platform), and the kernel that it may rely on cache coherence. What it sends
+# it receives: its network is a socket that is connected to itself.
 _VIOMMU = ("-device", "intel-iommu,snoop-control=on,intremap=off",
-           "-netdev", "user,id=vdpa0,restrict=on",
+           "-netdev", "dgram,id=vdpa0,local.type=unix,local.path=@FOLDER@/loop,"
+                      "remote.type=unix,remote.path=@FOLDER@/loop",
            "-device", "virtio-net-pci,netdev=vdpa0,disable-legacy=on,iommu_platform=on,packed=on,"
                       "mac=52:54:00:00:00:01")
 

@@ -162,18 +162,22 @@ void DevlinkMonitor::wait() {
 }
 
 void DevlinkMonitor::receive() {
-    while (true) {
-        const int error = nl_recvmsgs_default(socket_.get());
-        if (error == -NLE_AGAIN) {
-            return;
-        }
+    bool has_lost = false;
+    int error = 0;
+    while (error >= 0 || error == -NLE_NOMEM) {
+        error = nl_recvmsgs_default(socket_.get());
         if (error == -NLE_NOMEM) {  // how libnl says ENOBUFS
             overruns_++;
-            read_everything();
-        } else if (error < 0) {
-            module.warn(limit, std::string("devlink: ") + nl_geterror(error));
-            return;
+            has_lost = true;
         }
+    }
+    if (error != -NLE_AGAIN) {
+        module.warn(limit, std::string("devlink: ") + nl_geterror(error));
+    }
+    // Not before what was still in the buffer is taken: it is older than what was lost, and would
+    // win over what is read.
+    if (has_lost) {
+        read_everything();
     }
 }
 

@@ -59,6 +59,10 @@ std::optional<DevlinkMessage> parse_devlink(nlmsghdr *message) {
     result.device = {attributes.text(DEVLINK_ATTR_BUS_NAME),
                      attributes.text(DEVLINK_ATTR_DEV_NAME)};
     const auto index = attributes.number<uint32_t>(DEVLINK_ATTR_PORT_INDEX);
+    if (result.command == DEVLINK_CMD_NEW && index) {
+        // So a dump of ports has them on older kernels, such as 6.1.
+        result.command = DEVLINK_CMD_PORT_NEW;
+    }
     switch (result.command) {
         case DEVLINK_CMD_NEW:
         case DEVLINK_CMD_DEL:

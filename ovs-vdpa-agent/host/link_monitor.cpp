@@ -177,21 +177,25 @@ void LinkMonitor::wait() {
 
 void LinkMonitor::receive() {
     is_receiving_ = true;
-    while (true) {
-        const int error = nl_recvmsgs_default(socket_.get());
-        if (error == -NLE_AGAIN) {
-            break;
-        }
+    bool has_lost = false;
+    int error = 0;
+    while (error >= 0 || error == -NLE_NOMEM) {
+        error = nl_recvmsgs_default(socket_.get());
         if (error == -NLE_NOMEM) {
             // That is how libnl says ENOBUFS. Only notifications are lost by it: the kernel makes
             // the messages of a dump as they are read.
             overruns_++;
-            request_everything();
-        } else if (error < 0) {
-            module.warn(limit, std::string("rtnetlink: ") + nl_geterror(error));
-            dumping_ = 0;  // it may be what failed, and must not keep others from being made
-            break;
+            has_lost = true;
         }
+    }
+    if (error != -NLE_AGAIN) {
+        module.warn(limit, std::string("rtnetlink: ") + nl_geterror(error));
+        dumping_ = 0;  // it may be what failed, and must not keep others from being made
+    }
+    // Not before what was still in the buffer is taken: a netdev that it tells of may have gone
+    // by one of the notifications that were lost.
+    if (has_lost) {
+        request_everything();
     }
     is_receiving_ = false;
     request_wanted_vf_macs();

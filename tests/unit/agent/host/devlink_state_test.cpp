@@ -66,6 +66,11 @@ TEST_F(DevlinkStateTest, knows_functions_of_external_controllers) {
     EXPECT_TRUE(state.ports.at({pf, 3}).external);
 }
 
+TEST_F(DevlinkStateTest, has_ports_that_an_older_kernel_lists) {
+    take(port(DEVLINK_CMD_NEW, 1).number(DEVLINK_ATTR_PORT_NETDEV_IFINDEX, 10U));
+    EXPECT_EQ(only_port().ifindex, 10);
+}
+
 TEST_F(DevlinkStateTest, loses_a_port_in_two_steps) {
     const auto with_netdev = [] {
         return port(DEVLINK_CMD_PORT_NEW, 1).number(DEVLINK_ATTR_PORT_NETDEV_IFINDEX, 10U);

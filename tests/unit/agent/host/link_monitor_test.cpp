@@ -131,6 +131,22 @@ TEST_F(LinkMonitorTest, finds_out_what_it_missed_when_notifications_are_lost) {
     EXPECT_THAT(heard, Contains("changes"));
 }
 
+TEST_F(LinkMonitorTest, does_not_keep_what_went_by_a_notification_that_was_lost) {
+    make_foreign("t1", true);
+    ASSERT_TRUE(monitor.start(1));
+    ASSERT_TRUE(until([this] { return monitor.is_ready() && monitor.find("t1"); }));
+    // What fits into the buffer tells that it came.
+    make_foreign("ghost", true);
+    for (int i = 0; i < 200; i++) {
+        set_up("t1", i % 2 == 0);
+    }
+    remove_by_hand("ghost");
+    make_foreign("last", true);
+    ASSERT_TRUE(until([this] { return monitor.find("last") != nullptr; }));
+    EXPECT_GT(monitor.overruns(), 0U);
+    EXPECT_FALSE(monitor.find("ghost"));
+}
+
 TEST_F(LinkMonitorTest, goes_on_after_notifications_were_lost) {
     make_foreign("t1", true);
     ASSERT_TRUE(monitor.start(1));

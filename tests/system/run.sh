@@ -9,6 +9,7 @@
 #   sudo ./tests/system/run.sh [OPTION...] --shell [-- COMMAND...]
 #
 #   --kernel=SERIES  on Linux 6.1 or 6.12 alone; by default on each that a test names
+#   --jobs=N         so many guests at a time (default ${OVDA_TEST_JOBS:-2})
 #   --list           name the tests, where each runs, and run nothing
 #   --shell          run a command in a guest instead, or a shell; its status is returned
 #   --stack          with --shell: in a stack of Open vSwitch, engine and agent that runs
@@ -34,7 +35,7 @@ while [[ $# -gt 0 ]]; do
     --asan) preset=asan ;;
     --preset=*) preset=${1#*=} ;;
     --no-build) setup= ;;
-    -h | --help) sed -n '4,25s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '4,26s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     --) break ;;
     *) rest+=("$1") ;;
     esac

@@ -32,13 +32,24 @@ class ControlSocket : public DatabaseTest {
             throw std::runtime_error("on purpose");
         });
         agent_->thread().register_command("test/forget", "", 0, 0, [](const Command &) {});
+        start_agent();
+    }
+
+    /* The thread makes the socket only once it runs. */
+    void start_agent() {
         agent_->start();
+        const auto bound = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+        while (agent_->appctl({"version"}).exit_status != 0 &&
+               std::chrono::steady_clock::now() < bound) {
+        }
     }
 
     Command take_deferred() {
         std::unique_lock lock(mutex_);
-        EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(20),
-                                      [this] { return !deferred_.empty(); }));
+        if (!changed_.wait_for(lock, std::chrono::seconds(20),
+                               [this] { return !deferred_.empty(); })) {
+            throw std::runtime_error("test/later was not called");
+        }
         Command command = std::move(deferred_.front());
         deferred_.erase(deferred_.begin());
         return command;
@@ -141,7 +152,7 @@ TEST_F(ControlSocket, refuses_resync_before_the_database_was_read) {
     start_server();
     server_->stop(SIGTERM);
     agent_ = std::make_unique<Agent>(server_->remote(), folder_ / "agent.ctl");
-    agent_->start();
+    start_agent();
 
     const Result result = agent_->appctl({"resync"});
 

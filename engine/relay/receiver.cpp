@@ -36,7 +36,7 @@ Receiver::Receiver(Ring &ring, int tap_fd, uint64_t features)
 
 size_t Receiver::usual_stock() const {
     // Drivers post buffers again long before half of them are used up.
-    return ring_.queue().size() / 2;
+    return ring_.broken() ? 0 : ring_.queue().size() / 2;
 }
 
 bool Receiver::fill() {

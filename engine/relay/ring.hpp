@@ -21,6 +21,7 @@ class Ring {
     Ring(unsigned number, const RingSetup &setup, uint64_t features, const GuestMemory &memory,
          const DirtyLog &log, QueueCounters &counters, Complaints &complaints, Caller &caller);
 
+    /* Not of a ring that is broken: there may be none. */
     Virtqueue &queue() { return *queue_; }
     const DirtyLog &log() const { return log_; }
     QueueCounters &counters() { return counters_; }

@@ -316,6 +316,20 @@ TEST_P(PortTest, ARingThatIsNotInGuestMemoryIsBroken) {
     EXPECT_FALSE(port->stats()[0].broken);
 }
 
+TEST_P(PortTest, AReceiveRingThatIsNotInGuestMemoryIsBrokenAndFramesForItAreLeftAlone) {
+    guest.add_pair(0, 128);
+    guest.ring(0).setup.device = guest.ram.region().host + guest.ram.region().size;
+    port = attach("vm1", 4, current);
+    connect(*port, guest);
+    EXPECT_TRUE(port->stats()[0].broken);
+    HostPort host("vm1");
+    host.send(test_frame(7));
+    guest.send(1, test_frame(8));
+    EXPECT_TRUE(eventually([&] { return number_of(host.receive()) == 8; }));
+    EXPECT_EQ(port->stats()[0].packets, 0U);
+    port->device_down();
+}
+
 TEST_P(PortTest, ARingWithoutAKickDescriptorIsPolled) {
     guest.add_pair(0, 128);
     guest.ring(1).setup.kick_fd = -1;

@@ -16,7 +16,9 @@ constexpr std::chrono::seconds check_interval{2};
 }  // namespace
 
 PortRunner::PortRunner(boost::asio::io_context &context)
-    : context_(context), check_ticker_(context, check_interval, [this] { check_all(); }) {}
+    : context_(context),
+      check_ticker_(context, check_interval, [this] { check_all(); }),
+      memory_watch_(context) {}
 
 PortRunner::~PortRunner() = default;
 
@@ -24,6 +26,9 @@ Expected<void> PortRunner::start(const std::vector<std::string> &eal_args,
                                  const std::vector<unsigned> &cpus, const std::string &rpc_socket) {
     if (auto started = start_eal(eal_args); !started) {
         return started;
+    }
+    if (auto watched = memory_watch_.start(); !watched) {
+        return fail(schema::Reason::eal_failed, watched.error().detail);
     }
     auto workers = relay::Workers::start(cpus);
     if (!workers) {
@@ -49,6 +54,7 @@ Expected<void> PortRunner::start(const std::vector<std::string> &eal_args,
 
 void PortRunner::stop() {
     check_ticker_.stop();
+    memory_watch_.stop();
     device_events_.reset();
     entries_.clear();
     actors_.reset();

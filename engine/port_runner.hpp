@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/datapaths.hpp"
+#include "engine/memory_watch.hpp"
 #include "engine/port_actor.hpp"
 #include "engine/relay/relay.hpp"
 #include "engine/ticker.hpp"
@@ -55,6 +56,7 @@ class PortRunner {
 
     boost::asio::io_context &context_;
     Ticker check_ticker_;
+    MemoryWatch memory_watch_;
     std::unique_ptr<relay::Workers> workers_;
     std::unique_ptr<vhost::EventThread> event_thread_;
     std::unique_ptr<Datapaths> datapaths_;

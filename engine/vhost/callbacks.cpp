@@ -10,6 +10,7 @@
 #include <climits>
 #include <cstring>
 
+#include "engine/vhost/memory_guard.hpp"
 #include "engine/vhost/message_check.hpp"
 #include "engine/vhost/port.hpp"
 #include "engine/vhost/registry.hpp"
@@ -23,12 +24,14 @@ constexpr unsigned ring_packed = 34;         // VIRTIO_F_RING_PACKED
 constexpr uint32_t wrap_counter = 1U << 15;  // in SET_VRING_BASE of a packed ring
 
 rte_vhost_msg_result before(int vid, void *message) {
+    MemoryGuard::begin_message(vid);
     Port *port = Registry::instance().connection(vid);
     return port ? port->before_message(vid, *static_cast<Message *>(message))
                 : RTE_VHOST_MSG_RESULT_NOT_HANDLED;
 }
 
 rte_vhost_msg_result after(int vid, void *message) {
+    MemoryGuard::end_message();
     Port *port = Registry::instance().connection(vid);
     return port ? port->after_message(vid, *static_cast<const Message *>(message))
                 : RTE_VHOST_MSG_RESULT_NOT_HANDLED;
@@ -47,6 +50,7 @@ int new_connection(int vid) {
 }
 
 void destroy_connection(int vid) {
+    MemoryGuard::end_message();  // if that was one which failed
     if (Port *port = Registry::instance().connection(vid)) {
         port->on_destroy_connection(vid);
     }
@@ -110,6 +114,7 @@ int Port::on_new_connection(int vid, const char *library_path) {
     vid_ = vid;
     socket_ = FrontEndSocket::find(library_path);
     socket_.limit_waits();
+    memory_lost_ = false;
     protocol_features_ = 0;
     ++connections_;
     fault_.reset();
@@ -127,7 +132,9 @@ void Port::on_destroy_connection(int vid) {
     VDPA_LOG_WITH_LIMIT(connect_limit_, info, module, "%s: front-end disconnected", name().c_str());
     forget_connection();
     datapath_->end_connection();
-    fault_.reset();
+    if (!memory_lost_) {  // which is why it ended
+        fault_.reset();
+    }
     // Here and not by the control thread: the next front-end may connect at once.
     if (const auto next = std::exchange(next_offer_, std::nullopt)) {
         if (auto switched = switch_offer(*next); !switched) {
@@ -166,6 +173,23 @@ void Port::on_vring_state(int vid, uint16_t ring, bool enabled) {
     }
 }
 
+void Port::on_memory_lost(int vid) {
+    const std::lock_guard lock(mutex_);
+    if (vid != vid_ || !MemoryGuard::instance().take_lost(vid) || memory_lost_) {
+        return;
+    }
+    memory_lost_ = true;
+    datapath_->stop_serving();
+    fault_ = Error{schema::Reason::memory_lost,
+                   "the front-end took away memory that it shares, while that was in use (its file "
+                   "was truncated, or a page of it is broken): it was disconnected, and has to "
+                   "connect again"};
+    VDPA_LOG_WITH_LIMIT(refuse_limit_, warn, module, "%s: %s", name().c_str(),
+                        fault_->detail.c_str());
+    socket_.hang_up();
+    publish();
+}
+
 rte_vhost_msg_result Port::reject(Message &message, const char *why) {
     VDPA_LOG_WITH_LIMIT(refuse_limit_, warn, module, "%s: message %u of the front-end refused: %s",
                         name().c_str(), message.request, why);
@@ -185,6 +209,9 @@ rte_vhost_msg_result Port::before_message(int vid, Message &message) {
         return RTE_VHOST_MSG_RESULT_REPLY;
     };
     const auto request = static_cast<Request>(message.request);
+    if (memory_lost_) {
+        return reject(message, "it took its memory away");
+    }
     if (const char *why = refusal(message, datapath_->protocol_features())) {
         return reject(message, why);
     }
@@ -232,6 +259,11 @@ rte_vhost_msg_result Port::before_message(int vid, Message &message) {
     if (touches_rings(request) && !datapath_->quiesce()) {
         return reject(message, "an earlier message failed");
     }
+    if (request == Request::set_mem_table) {
+        MemoryGuard::instance().protect_memory(vid, {});
+    } else if (request == Request::set_log_base) {
+        MemoryGuard::instance().protect_log(vid, {});
+    }
     return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
 }
 
@@ -240,6 +272,11 @@ rte_vhost_msg_result Port::after_message(int vid, const Message &message) {
     const auto request = static_cast<Request>(message.request);
     if (vid != vid_ || !touches_rings(request)) {
         return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+    }
+    if (request == Request::set_mem_table) {
+        MemoryGuard::instance().protect_memory(vid, shared_memory_of(vid));
+    } else if (request == Request::set_log_base) {
+        MemoryGuard::instance().protect_log(vid, dirty_log_of(vid));
     }
     if (!datapath_->resume()) {
         publish();

@@ -57,6 +57,9 @@ class Datapath {
     virtual void new_connection(int vid) = 0;
     /* (F) It has gone; device_down() came before, if a device was up. Not at unregistering. */
     virtual void end_connection() {}
+    /* The one that is connected is not to be served any more, and is about to be disconnected. For
+     * the control thread, not beside an (F) call. */
+    virtual void stop_serving() {}
     /* (F) The front-end's device `vid` is ready: new_device of rte_vhost_device_ops. */
     virtual void device_up(int vid) = 0;
     /* (F) It stops: destroy_device. Nothing of its memory or rings is touched afterwards. */

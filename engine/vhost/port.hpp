@@ -85,6 +85,10 @@ class Port {
     /* Any thread: see Datapath::Observer. */
     void on_datapath_changed();
 
+    /* To be called when MemoryGuard says that the connection may have lost memory: ends it, if it
+     * is this port's and has. */
+    void on_memory_lost(int vid);
+
   private:
     Port(const Context &context, schema::PortSpec spec, uint64_t connections, Report report);
 
@@ -108,6 +112,7 @@ class Port {
     std::unique_ptr<Datapath> datapath_;  // none: stopped
     int vid_ = -1;
     FrontEndSocket socket_;
+    bool memory_lost_ = false;  // by this connection, or the last
     uint64_t connections_ = 0;
     uint64_t features_ = 0;
     uint64_t protocol_features_ = 0;  // as the front-end set them

@@ -26,6 +26,7 @@ class RelayDatapath final : public Datapath {
     uint32_t ring_count() const override { return 2 * offer_.max_queues + 1; }
 
     void new_connection(int /*vid*/) override { relay_->new_connection(); }
+    void stop_serving() override { relay_->new_connection(); }
     void device_up(int vid) override { relay_->device_up(vid); }
     void device_down() override { relay_->device_down(); }
     void ring_enabled(uint16_t ring, bool on) override { relay_->ring_enabled(ring, on); }

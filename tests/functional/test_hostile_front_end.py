@@ -18,6 +18,10 @@ from harness.wait import wait_for
 from scenarios import ENGINE_LOST, direct_stream, running_vm
 
 REFUSED = r"\|vhost\|WARN\|bad: message \d+ of the front-end refused: "
+# DPDK does not ask whether the front-end was a good one.
+RINGS = r"\|dpdk\|(WARN|ERR)\|VHOST_CONFIG: bad: "
+MEMORY_LOST = (r"\|WARN\|(port )?bad: (the front-end took away memory|message \d+ .*: it took its "
+               r"memory away|ring \d is not served any more)")
 FRAME = b"\xff" * 6 + b"\x02\0\0\0\0\x07" + b"\x88\xb5" + bytes(50)
 
 
@@ -41,6 +45,39 @@ def _served(box: Sandbox, path: Path) -> FrontEnd:
     front_end.transmit(FRAME)
     wait_for(lambda: front_end.used(TRANSMIT) == 1, 10, "a frame to be taken")
     return front_end
+
+
+def test_truncated_memory_ends_one_connection(sandbox: Sandbox) -> None:
+    guest, _ = running_vm(sandbox)
+    stream = direct_stream(sandbox, guest)
+    path = sandbox.add_port("bad")
+    sandbox.expect_log(MEMORY_LOST)
+    with _served(sandbox, path) as front_end:
+        os.ftruncate(front_end.memory, 0)
+        _send_to_guest("bad", 1)
+        assert front_end.ended(), "the connection goes on"
+    status = sandbox.wait_status("bad", state="listening", reason="memory-lost")
+    assert "truncated" in status["detail"], status
+    with _served(sandbox, path):
+        assert sandbox.status("bad").get("reason") != "memory-lost"
+    result = stream.stop()
+    assert result.lost == [], result
+    sandbox.engine.check_alive()
+
+
+def test_memory_truncated_while_the_rings_are_set_up(sandbox: Sandbox) -> None:
+    path = sandbox.add_port("bad")
+    sandbox.expect_log(MEMORY_LOST)
+    sandbox.expect_log(RINGS)
+    with FrontEnd(path) as front_end:
+        front_end.negotiate()
+        front_end.share_memory()
+        assert front_end.ask(GET_FEATURES), "the memory table was not taken"
+        os.ftruncate(front_end.memory, 0)
+        with contextlib.suppress(ConnectionError):
+            front_end.set_rings()
+        assert front_end.ended()
+    _still_answers(sandbox, path)
 
 
 def test_interrupts_that_nobody_takes_hold_nobody_up(sandbox: Sandbox) -> None:

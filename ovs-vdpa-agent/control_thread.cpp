@@ -81,6 +81,15 @@ void ControlThread::connection_changed(ovs::ConnectionState state) {
     });
 }
 
+void ControlThread::resync() {
+    boost::asio::post(io_, [this] {
+        links_.refresh();
+        for (const auto &engine : engines_) {
+            engine->refresh();
+        }
+    });
+}
+
 void ControlThread::stats(std::string port, std::function<void(Expected<schema::PortStats>)> done) {
     boost::asio::post(io_, [this, port = std::move(port), done = std::move(done)]() mutable {
         reconciler_.stats(port, std::move(done));

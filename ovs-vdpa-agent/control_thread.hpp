@@ -39,6 +39,9 @@ class ControlThread {
 
     void database_changed(ovs::Changes changes);
     void connection_changed(ovs::ConnectionState state);
+    /* Reads anew what is heard by notifications otherwise: the netdevs of the host, and what the
+     * engines run. The database is the caller's. */
+    void resync();
     void stats(std::string port, std::function<void(Expected<schema::PortStats>)> done);
     const report::Board &board() const { return board_; }
 

@@ -61,6 +61,7 @@ int main(int argc, char *argv[]) {
     callbacks.on_connection = [&control](ovs::ConnectionState state) {
         control->connection_changed(std::move(state));
     };
+    callbacks.on_resync = [&control] { control->resync(); };
     ovs::OvsThread ovs_thread({options.database, options.unixctl_path}, std::move(callbacks));
 
     auto started = ControlThread::start({options.engines, ovs::run_dir() + "/ovs-vdpa-agent"},

@@ -166,23 +166,29 @@ void Client::start_dpdk() {
         });
 }
 
+void Client::refresh() {
+    if (ready_ && connection_) {
+        ask_list();
+    }
+}
+
 void Client::ask_list() {
-    call<schema::PortList>(
-        schema::method::port_list, encode(schema::Empty{}), call_timeout, schema::decode_port_list,
-        [this](Expected<schema::PortList> list) {
-            if (!connection_) {
-                return;
-            }
-            if (!list) {
-                report_down(list.error());
-                again_later();
-                return;
-            }
-            ready_ = true;
-            down_.reset();
-            module.info(path_ + ": connected, " + std::to_string(list->ports.size()) + " ports");
-            listener_.engine_ready(index_, info_, std::move(list->ports));
-        });
+    call<schema::PortList>(schema::method::port_list, encode(schema::Empty{}), call_timeout,
+                           schema::decode_port_list, [this](Expected<schema::PortList> list) {
+                               if (!connection_) {
+                                   return;
+                               }
+                               if (!list) {
+                                   report_down(list.error());
+                                   again_later();
+                                   return;
+                               }
+                               module.info(path_ + ": " + (ready_ ? "asked again" : "connected") +
+                                           ", " + std::to_string(list->ports.size()) + " ports");
+                               ready_ = true;
+                               down_.reset();
+                               listener_.engine_ready(index_, info_, std::move(list->ports));
+                           });
 }
 
 void Client::take_notification(const std::string &method, const json &params) {

@@ -27,6 +27,9 @@ class Client : public EngineService {
     ~Client() override;
 
     const std::string &path() const override { return path_; }
+    /* Asks again what the engine runs, and tells the listener by engine_ready(). An engine that is
+     * not there is tried all the time anyway. */
+    void refresh();
     void set_start_params(const schema::EngineStartParams &params) override;
     void apply(const schema::PortSpec &spec, Reply<schema::PortApplyResult> done) override;
     void remove(const std::string &port, Reply<schema::PortRemoveResult> done) override;

@@ -14,7 +14,8 @@ namespace vdpa::agent::engine {
 class EngineListener {
   public:
     virtual ~EngineListener() = default;
-    /* The engine can be used; `ports` is all that it runs. Again after each reconnection. */
+    /* The engine can be used; `ports` is all that it runs. Again after each reconnection, and
+     * whenever it was asked again. */
     virtual void engine_ready(size_t engine, const schema::EngineInfo &info,
                               std::vector<schema::PortStatus> ports) = 0;
     /* The engine cannot be used, and why; also when the reason changes. Nothing is known of its

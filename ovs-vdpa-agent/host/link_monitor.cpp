@@ -77,6 +77,10 @@ Expected<void> LinkMonitor::start(int buffer_size) {
     return {};
 }
 
+void LinkMonitor::refresh() {
+    request_everything();
+}
+
 void LinkMonitor::request_everything() {
     // The kernel refuses a second dump while one is under way.
     if (dumping_ != 0) {

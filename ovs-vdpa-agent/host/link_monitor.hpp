@@ -37,6 +37,8 @@ class LinkMonitor {
 
     /* Everything was read once. */
     bool is_ready() const { return is_ready_; }
+    /* Asks for all netdevs again, in case that what was heard of them is wrong or not all. */
+    void refresh();
 
     /* The netdev of that name as last heard of. */
     const Link *find(const std::string &name) const;

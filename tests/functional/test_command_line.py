@@ -131,6 +131,8 @@ def test_agent_has_the_usual_commands(sandbox: Sandbox) -> None:
         assert name in commands, name
     path = sandbox.add_port("vm1")
     sandbox.agentctl("resync")
+    wait_for(lambda: f"{sandbox.engine_socket}: asked again, 1 ports" in
+             sandbox.agent.log.read_text(), 10, "the engine to be asked what it runs")
     assert sandbox.wait_state("vm1", "listening")["served-socket"] == str(path)
 
 

@@ -162,6 +162,25 @@ TEST_F(ClientTest, asks_starts_and_lists_in_this_order) {
     EXPECT_TRUE(listener.downs.empty());
 }
 
+TEST_F(ClientTest, tells_again_what_the_engine_runs_when_it_is_asked_to) {
+    become_ready();
+    client->refresh();
+    ASSERT_TRUE(until([this] { return listener.ready == 2; }));
+    EXPECT_THAT(server->methods(),
+                ElementsAre("engine.info", "engine.start", "port.list", "port.list"));
+    ASSERT_THAT(listener.ports, SizeIs(1));
+    EXPECT_EQ(listener.ports[0], status_of("vm1"));
+    EXPECT_TRUE(listener.downs.empty());
+}
+
+TEST_F(ClientTest, asks_nothing_again_of_an_engine_that_is_not_there) {
+    client->refresh();
+    client->set_start_params({});
+    ASSERT_TRUE(until([this] { return listener.downs.size() == 1; }));
+    client->refresh();
+    EXPECT_EQ(listener.ready, 0);
+}
+
 TEST_F(ClientTest, does_not_connect_before_it_is_told_what_to_start_with) {
     serve();
     io.poll();

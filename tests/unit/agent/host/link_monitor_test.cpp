@@ -2,8 +2,11 @@
 #include "ovs-vdpa-agent/host/link_monitor.hpp"
 
 #include <linux/if.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
+#include <filesystem>
 
 #include "tests/unit/agent/host/namespace_fixture.hpp"
 
@@ -11,7 +14,9 @@ namespace vdpa::agent::host {
 namespace {
 
 using testing::Contains;
+using testing::IsEmpty;
 using testing::Not;
+using testing::UnorderedElementsAre;
 
 constexpr std::chrono::seconds longest_wait{10};
 
@@ -156,6 +161,36 @@ TEST_F(LinkMonitorTest, goes_on_after_notifications_were_lost) {
     ASSERT_TRUE(until([this] { return monitor.overruns() > 0 && monitor.find("t1"); }));
     rename("t1", "t2");
     EXPECT_TRUE(until([this] { return monitor.find("t2") && !monitor.find("t1"); }));
+}
+
+/* Takes what waits at this process's rtnetlink sockets, so that nobody else hears of it. */
+void intercept_notifications() {
+    for (const auto &entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+        const int fd = std::stoi(entry.path().filename());
+        int domain = 0;
+        socklen_t size = sizeof domain;
+        if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_NETLINK) {
+            std::array<char, 65536> buffer;
+            while (::recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT) > 0) {
+            }
+        }
+    }
+}
+
+TEST_F(LinkMonitorTest, finds_out_what_nobody_told_when_it_is_refreshed) {
+    make_foreign("goes", true);
+    ASSERT_TRUE(monitor.start());
+    ASSERT_TRUE(until([this] { return monitor.find("goes") != nullptr; }));
+    heard.clear();
+    remove_by_hand("goes");
+    make_foreign("comes", true);
+    intercept_notifications();
+    io.poll();
+    ASSERT_THAT(heard, IsEmpty());
+    monitor.refresh();
+    ASSERT_TRUE(until([this] { return monitor.find("comes") && !monitor.find("goes"); }));
+    EXPECT_THAT(heard, UnorderedElementsAre("goes", "comes"));
+    EXPECT_EQ(monitor.overruns(), 0U);
 }
 
 TEST_F(LinkMonitorTest, knows_which_netdev_has_an_address) {

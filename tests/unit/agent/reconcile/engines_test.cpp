@@ -157,5 +157,59 @@ TEST_F(Engines, are_all_told_what_to_be_started_with) {
     }
 }
 
+TEST_F(Engines, that_tell_again_what_they_run_change_nothing) {
+    start();
+    set_socket("vm1", "/run/1.sock");
+    set_socket("vm2", "/run/2.sock");
+    settle();
+    const size_t written = writes;
+    engine.list_again();
+    other.list_again();
+    settle();
+    EXPECT_EQ(engine.calls.size() + other.calls.size(), 2U);
+    EXPECT_EQ(writes, written);
+    EXPECT_EQ(served("vm1"), "/run/1.sock");
+}
+
+TEST_F(Engines, a_port_that_one_has_lost_unheard_is_served_again_when_it_tells_what_it_runs) {
+    start();
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    ASSERT_TRUE(engine.serves("vm1"));
+    engine.drop_unheard("vm1");
+    settle();
+    ASSERT_FALSE(engine.has("vm1"));
+    engine.list_again();
+    settle();
+    EXPECT_TRUE(engine.serves("vm1"));
+    EXPECT_EQ(state("vm1"), "listening");
+}
+
+TEST_F(Engines, may_tell_what_they_run_while_a_port_is_being_applied_or_removed) {
+    start();
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    engine.hold_answers();
+    engine.list_again();  // without what comes now
+    set_socket("vm1", "/run/2.sock");
+    settle();
+    engine.list_again();
+    settle();
+    engine.let_answers_go();
+    settle();
+    EXPECT_EQ(engine.socket_of("vm1"), "/run/2.sock");
+    EXPECT_EQ(served("vm1"), "/run/2.sock");
+    engine.hold_outcomes();
+    remove("vm1");
+    settle();
+    engine.list_again();
+    settle();
+    engine.let_outcomes_go();
+    settle();
+    EXPECT_FALSE(engine.has("vm1"));
+    EXPECT_FALSE(netdevs.has("vm1"));
+    EXPECT_TRUE(engine.faults.empty());
+}
+
 }  // namespace
 }  // namespace vdpa::agent::reconcile

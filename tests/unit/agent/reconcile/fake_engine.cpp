@@ -33,6 +33,10 @@ void FakeEngine::detach() {
 void FakeEngine::connect() {
     connected_ = true;
     connection_++;
+    list_again();
+}
+
+void FakeEngine::list_again() {
     std::vector<PortStatus> list;
     for (const auto &[name, port] : ports_) {
         list.push_back(port.status);

@@ -26,6 +26,10 @@ class FakeEngine : public engine::EngineService {
 
     /* The connection is made and the agent has been told everything. */
     void connect();
+    /* The agent has asked again what the engine runs, and is told. */
+    void list_again();
+    /* The engine has the port no more, and nobody is told. */
+    void drop_unheard(const std::string &port) { ports_.erase(port); }
     /* The connection is lost; the engine goes on. */
     void disconnect();
     /* The engine ends, and with it its ports. */

@@ -70,6 +70,27 @@ def test_deleted_and_added_in_one_transaction_is_no_change(sandbox: Sandbox) -> 
     assert path.stat().st_ino == inode
 
 
+def test_netdev_deleted_by_hand_is_made_again_and_the_log_says_what_it_takes(
+        sandbox: Sandbox) -> None:
+    guest, peer = running_vm(sandbox)
+    sandbox.expect_log(r"\|port\(control\)\|WARN\|vm1: the netdev was deleted and is made again; ")
+    index = socket.if_nametoindex("vm1")
+    sandbox.ip("link", "delete", "vm1")
+    wait_for(lambda: any(name == "vm1" and new != index for new, name in socket.if_nameindex()),
+             10, "the netdev to be made again")
+    log = sandbox.agent.log
+    wait_for(lambda: "vm1: the netdev was deleted and is made again" in log.read_text(), 10,
+             "the log to say what it takes")
+    # What the log says is true: that is what helps.
+    sandbox.del_port("vm1")
+    _nothing_left(sandbox, sandbox.socket_path("vm1"))
+    guest.kill()
+    path = sandbox.add_port("vm1")
+    sandbox.uml("again", path, f"{GUEST}/24")
+    sandbox.wait_state("vm1", "running")
+    peer.ping(GUEST)
+
+
 def test_dead_socket_is_replaced(sandbox: Sandbox) -> None:
     path = sandbox.socket_path("vm1")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:

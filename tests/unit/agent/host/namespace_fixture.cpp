@@ -110,6 +110,24 @@ void NamespaceTest::set_up(const std::string &name, bool up) {
     control(SIOCSIFFLAGS, request);
 }
 
+void NamespaceTest::make_bridge(const std::string &name) {
+    const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::ioctl(socket.get(), SIOCBRADDBR, name.c_str()), 0) << std::strerror(errno);
+}
+
+void NamespaceTest::remove_bridge(const std::string &name) {
+    const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::ioctl(socket.get(), SIOCBRDELBR, name.c_str()), 0) << std::strerror(errno);
+}
+
+void NamespaceTest::attach(const std::string &bridge, const std::string &netdev, bool attached) {
+    const auto link = find(netdev);
+    ASSERT_TRUE(link) << netdev;
+    ifreq request = named(bridge);
+    request.ifr_ifindex = link->ifindex;
+    control(attached ? SIOCBRADDIF : SIOCBRDELIF, request);
+}
+
 void NamespaceTest::set_address(const std::string &name, const std::string &address) {
     ifreq request = named(name);
     sockaddr_in wanted{};

@@ -38,6 +38,11 @@ class NamespaceTest : public testing::Test {
     static void rename_by_hand(const std::string &from, const std::string &to);
     static void rename(const std::string &from, const std::string &to);
     static void set_up(const std::string &name, bool up);
+    /* A bridge of the kernel, which a test removes itself; and a netdev that becomes, or ceases to
+     * be, a port of it. */
+    static void make_bridge(const std::string &name);
+    static void remove_bridge(const std::string &name);
+    static void attach(const std::string &bridge, const std::string &netdev, bool attached);
     /* An IPv4 address; 0.0.0.0 removes it. */
     static void set_address(const std::string &name, const std::string &address);
 

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 
@@ -208,6 +209,80 @@ TEST_F(TapTest, whose_name_was_given_to_another_waits_until_it_is_free) {
     remove_by_hand("vm1");
     ASSERT_TRUE(taps.ensure("vm1", {}));
     EXPECT_FALSE(find("tap7"));
+}
+
+TEST_F(TapTest, that_was_renamed_and_is_attached_is_left_alone_until_it_is_detached) {
+    Taps taps = open_taps();
+    const auto made = taps.ensure("vm1", {});
+    ASSERT_TRUE(made);
+    rename_by_hand("vm1", "tap7");
+    set_up("tap7", true);
+    make_bridge("b");
+    attach("b", "tap7", true);
+    const auto before = find("tap7");
+    const auto refused = taps.ensure("vm1", {.owner = 1});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().reason, Reason::ovs_detach);
+    EXPECT_THAT(refused.error().detail, testing::HasSubstr("tap7"));
+    EXPECT_EQ(find("tap7"), before);
+    EXPECT_FALSE(find("vm1"));
+    attach("b", "tap7", false);
+    const auto again = taps.ensure("vm1", {});
+    ASSERT_TRUE(again) << again.error().detail;
+    EXPECT_EQ(again->ifindex, made->ifindex);
+    EXPECT_FALSE(find("tap7"));
+    remove_bridge("b");
+}
+
+TEST_F(TapTest, that_is_attached_under_its_own_name_is_adopted) {
+    const auto made = open_taps().ensure("vm1", {});
+    ASSERT_TRUE(made);
+    make_bridge("b");
+    attach("b", "vm1", true);
+    const auto again = open_taps().ensure("vm1", {.owner = 1});
+    ASSERT_TRUE(again) << again.error().detail;
+    EXPECT_EQ(again->ifindex, made->ifindex);
+    EXPECT_NE(find("vm1")->master, std::nullopt);
+    remove_bridge("b");
+}
+
+TEST_F(TapTest, of_another_maker_with_the_index_of_ours_is_left_alone) {
+    Taps taps = open_taps();
+    ASSERT_TRUE(taps.ensure("vm1", {}));
+    remove_by_hand("vm1");
+    make_foreign("tap7", true);  // with the index of ours, as it may be after a move between hosts
+    record("vm1", find("tap7")->ifindex);
+    const auto before = find("tap7");
+    ASSERT_TRUE(open_taps().remove("vm1"));
+    EXPECT_EQ(find("tap7"), before);
+    record("vm1", find("tap7")->ifindex);
+    const auto made = open_taps().ensure("vm1", {});
+    ASSERT_TRUE(made) << made.error().detail;
+    EXPECT_TRUE(made->created);
+    EXPECT_NE(made->ifindex, before->ifindex);
+    EXPECT_EQ(find("tap7"), before);
+}
+
+TEST_F(TapTest, whose_only_queue_is_open_is_not_given_to_another_owner_yet) {
+    Taps taps = open_taps();
+    const auto made = taps.ensure("vm1", {.owner = 1});
+    ASSERT_TRUE(made);
+    UniqueFd engine(::open("/dev/net/tun", O_RDWR | O_CLOEXEC));
+    ifreq request{};
+    std::string("vm1").copy(request.ifr_name, IFNAMSIZ - 1);
+    request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+    ASSERT_EQ(::ioctl(engine.get(), TUNSETIFF, &request), 0);
+    ASSERT_TRUE(taps.ensure("vm1", {.owner = 1})) << "nothing has to be opened for that";
+    const auto refused = taps.ensure("vm1", {.owner = 2});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().reason, Reason::tap_failed);
+    EXPECT_THAT(refused.error().detail, testing::HasSubstr(errno_text(EBUSY)));
+    EXPECT_EQ(find("vm1")->tap_owner, 1U);
+    engine.reset();
+    const auto given = taps.ensure("vm1", {.owner = 2});
+    ASSERT_TRUE(given) << given.error().detail;
+    EXPECT_EQ(given->ifindex, made->ifindex);
+    EXPECT_EQ(find("vm1")->tap_owner, 2U);
 }
 
 TEST_F(TapTest, is_deleted_with_its_record) {

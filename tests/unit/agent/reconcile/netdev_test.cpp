@@ -138,6 +138,18 @@ TEST_F(Netdevs, that_cannot_be_made_is_told_and_tried_again) {
     EXPECT_TRUE(until([this] { return state("vm1") == "listening"; }));
 }
 
+TEST_F(Netdevs, that_was_renamed_and_is_attached_is_waited_for) {
+    backoff = quick_retries;
+    fail_to_make(schema::Reason::ovs_detach);
+    start();
+    set_socket("vm1", "/run/1.sock");
+    EXPECT_TRUE(until([this] { return netdevs.count("ensure vm1") >= 4; }));
+    EXPECT_EQ(state("vm1"), "waiting");
+    EXPECT_EQ(reason("vm1"), "ovs-detach");
+    netdevs.ensure_error = nullptr;
+    EXPECT_TRUE(until([this] { return state("vm1") == "listening"; }));
+}
+
 TEST_F(Netdevs, that_cannot_be_made_is_told_once) {
     backoff = quick_retries;
     fail_to_make(schema::Reason::tap_failed);

@@ -3,6 +3,7 @@
 
 #include <systemd/sd-daemon.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 
@@ -14,27 +15,34 @@ namespace {
 
 constexpr const char *module = "daemon";
 
+/* Half of what systemd waits, which is what it recommends (sd_watchdog_enabled(3)); without systemd
+ * the log has to do. */
+std::chrono::microseconds watchdog_interval() {
+    uint64_t limit_us = 0;
+    return ::sd_watchdog_enabled(0, &limit_us) > 0 ? std::chrono::microseconds(limit_us / 2)
+                                                   : std::chrono::seconds(15);
+}
+
 }  // namespace
 
 Daemon::Daemon(rpc::Listener listener)
-    : end_signals_(context_, SIGTERM, SIGINT), hangup_(context_, SIGHUP), watchdog_(context_) {
+    : end_signals_(context_, SIGTERM, SIGINT),
+      hangup_(context_, SIGHUP),
+      watchdog_(context_, watchdog_interval(), [] { ::sd_notify(0, "WATCHDOG=1"); }) {
     const std::string path = std::filesystem::absolute(listener.path()).string();
-    engine_ = std::make_unique<Engine>(context_, path, [this](const schema::PortStatus &status) {
-        if (server_) {
-            server_->notify(schema::method::port_changed, schema::encode(status));
-        }
-    });
+    engine_ = std::make_unique<Engine>(
+        context_, path, watchdog_, [this](const schema::PortStatus &status) {
+            if (server_) {
+                server_->notify(schema::method::port_changed, schema::encode(status));
+            }
+        });
     server_ = std::make_unique<rpc::Server>(context_, std::move(listener), *engine_);
 }
 
 void Daemon::run() {
     wait_for_signal();
     wait_for_hangup();
-    uint64_t watchdog_us = 0;
-    if (::sd_watchdog_enabled(0, &watchdog_us) > 0) {
-        watchdog_interval_ = std::chrono::microseconds(watchdog_us / 2);
-        feed_watchdog();
-    }
+    watchdog_.start();
     VDPA_LOG(info, module, "ovs-vdpa-engine %s serves %s", OVDA_VERSION, server_->path().c_str());
     ::sd_notifyf(0, "READY=1\nSTATUS=Serving RPC at %s", server_->path().c_str());
     context_.run();
@@ -60,17 +68,6 @@ void Daemon::wait_for_hangup() {
         if (!error) {
             log::reopen_file();
             wait_for_hangup();
-        }
-    });
-}
-
-/* The timer runs on the thread that answers RPC, so it proves that that one lives. */
-void Daemon::feed_watchdog() {
-    ::sd_notify(0, "WATCHDOG=1");
-    watchdog_.expires_after(watchdog_interval_);
-    watchdog_.async_wait([this](const boost::system::error_code &error) {
-        if (!error) {
-            feed_watchdog();
         }
     });
 }

@@ -3,13 +3,12 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <chrono>
 #include <memory>
 #include <string>
 
 #include "engine/engine.hpp"
 #include "engine/rpc/server.hpp"
+#include "engine/watchdog.hpp"
 
 namespace vdpa::engine {
 
@@ -24,13 +23,11 @@ class Daemon {
   private:
     void wait_for_signal();
     void wait_for_hangup();
-    void feed_watchdog();
 
     boost::asio::io_context context_;
     boost::asio::signal_set end_signals_;
     boost::asio::signal_set hangup_;
-    boost::asio::steady_timer watchdog_;
-    std::chrono::microseconds watchdog_interval_{0};
+    Watchdog watchdog_;
     std::unique_ptr<rpc::Server> server_;
     std::unique_ptr<Engine> engine_;
 };

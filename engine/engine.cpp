@@ -32,17 +32,38 @@ std::string random_name() {
 
 }  // namespace
 
-Engine::Engine(boost::asio::io_context &rpc, std::string rpc_socket, PortTable::Notify notify)
+Engine::Engine(boost::asio::io_context &rpc, std::string rpc_socket, Watchdog &watchdog,
+               PortTable::Notify notify)
     : rpc_(rpc),
       rpc_socket_(std::move(rpc_socket)),
+      watchdog_(watchdog),
       instance_(random_name()),
       control_work_(control_.get_executor()),
       runner_(control_),
       ports_(rpc, control_, runner_, std::move(notify)),
       control_thread_([this] {
           ::pthread_setname_np(::pthread_self(), "dpdk-control");
-          control_.run();
-      }) {}
+          while (control_.run_one() != 0) {
+              ++control_beats_;
+          }
+      }) {
+    watchdog_.watch(control_pulse());
+}
+
+Pulse Engine::control_pulse() {
+    // Drivers of vDPA devices may take ten seconds for one call. How long DPDK takes to start, in
+    // which it clears all of its hugepages, nobody can tell.
+    return {.thread = "dpdk-control",
+            .patience = std::chrono::seconds(60),
+            .ask = [this] { boost::asio::post(control_, [] {}); },
+            .beats =
+                [this] {
+                    if (eal_state_ == schema::EalState::starting) {
+                        ++control_beats_;
+                    }
+                    return control_beats_.load();
+                }};
+}
 
 Engine::~Engine() {
     boost::asio::post(control_, [this] {
@@ -88,16 +109,22 @@ void Engine::engine_start(const schema::EngineStartParams &params,
     started_with_ = params;
     waiting_.push_back(std::move(waiting));
     boost::asio::post(control_, [this, params] {
-        auto result = runner_.start(params.eal, params.workers, rpc_socket_);
+        auto result = runner_.start(params.eal, params.workers, rpc_socket_).map([this] {
+            return runner_.pulses();
+        });
         boost::asio::post(rpc_, [this, result = std::move(result)] { on_started(result); });
     });
 }
 
-void Engine::on_started(const Expected<void> &result) {
+void Engine::on_started(const Expected<std::vector<Pulse>> &result) {
     eal_state_ = result ? schema::EalState::started : schema::EalState::failed;
     if (!result) {
         eal_detail_ = result.error().detail;
         VDPA_LOG(err, module, "%s", eal_detail_.c_str());
+    } else {
+        for (const Pulse &pulse : *result) {
+            watchdog_.watch(pulse);
+        }
     }
     const std::vector<Waiting> waiting = std::exchange(waiting_, {});
     for (const Waiting &each : waiting) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <functional>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "engine/port_table.hpp"
+#include "engine/watchdog.hpp"
 #include "schema/engine_methods.hpp"
 
 namespace vdpa::engine {
@@ -19,8 +21,10 @@ namespace vdpa::engine {
 class Engine : public schema::EngineMethods {
   public:
     /* `rpc` is run by the RPC thread. `rpc_socket`: beside it a socket may be made for an
-     * instant. */
-    Engine(boost::asio::io_context &rpc, std::string rpc_socket, PortTable::Notify notify);
+     * instant. `watchdog`, which must not make a round any more when this ends, is told of every
+     * thread. */
+    Engine(boost::asio::io_context &rpc, std::string rpc_socket, Watchdog &watchdog,
+           PortTable::Notify notify);
     /* Ends every port, and waits for it. */
     ~Engine() override;
     Engine(const Engine &) = delete;
@@ -42,11 +46,13 @@ class Engine : public schema::EngineMethods {
         Reply<schema::EngineStartResult> reply;
     };
 
-    void on_started(const Expected<void> &result);
+    Pulse control_pulse();
+    void on_started(const Expected<std::vector<Pulse>> &result);
     void answer_start(const Waiting &waiting) const;
 
     boost::asio::io_context &rpc_;
     const std::string rpc_socket_;
+    Watchdog &watchdog_;
     const std::string instance_;
     schema::EalState eal_state_ = schema::EalState::unset;
     schema::EngineStartParams started_with_;
@@ -57,6 +63,7 @@ class Engine : public schema::EngineMethods {
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> control_work_;
     PortRunner runner_;
     PortTable ports_;
+    std::atomic<uint64_t> control_beats_{0};
     std::thread control_thread_;
 };
 

@@ -52,6 +52,14 @@ Expected<void> PortRunner::start(const std::vector<std::string> &eal_args,
     return {};
 }
 
+std::vector<Pulse> PortRunner::pulses() const {
+    std::vector<Pulse> pulses = workers_->pulses();
+    if (auto events = event_thread_->pulse()) {
+        pulses.push_back(std::move(*events));
+    }
+    return pulses;
+}
+
 void PortRunner::stop() {
     check_ticker_.stop();
     memory_watch_.stop();

@@ -30,6 +30,8 @@ class PortRunner {
      * made for an instant. Error: eal-failed; then there is no second attempt in this process. */
     Expected<void> start(const std::vector<std::string> &eal_args,
                          const std::vector<unsigned> &cpus, const std::string &rpc_socket);
+    /* Of the threads that start() has made, for the watchdog; until stop(). */
+    std::vector<Pulse> pulses() const;
     /* Ends all ports, and the workers. */
     void stop();
 

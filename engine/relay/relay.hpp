@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/pulse.hpp"
 #include "engine/relay/stats.hpp"
 #include "schema/support/error.hpp"
 
@@ -33,6 +34,8 @@ class Workers {
     Workers &operator=(const Workers &) = delete;
 
     size_t count() const { return workers_.size(); }
+    /* One of each worker. */
+    std::vector<Pulse> pulses() const;
     /* The worker with the fewest queue pairs, which now has one more; give it back by `release`. */
     Worker &assign();
     static void release(Worker &worker);

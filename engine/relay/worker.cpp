@@ -30,27 +30,27 @@ Time now_ns() {
 }  // namespace
 
 Expected<void> Worker::start(unsigned index, std::optional<unsigned> cpu) {
-    const std::string name = "relay-" + std::to_string(index);
+    name_ = "relay-" + std::to_string(index);
     epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
     wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.ptr = nullptr}};
     if (!epoll_ || !wake_ || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) {
         return fail(schema::Reason::engine_error,
-                    "worker " + name + " cannot be made: " + errno_text(errno));
+                    "worker " + name_ + " cannot be made: " + errno_text(errno));
     }
     if (auto opened = caller_.open(); !opened) {
         VDPA_LOG(warn, "relay",
                  "worker %s: %s: a front-end can hold up all that it serves by making its "
                  "descriptors for interrupts blocking",
-                 name.c_str(), opened.error().detail.c_str());
+                 name_.c_str(), opened.error().detail.c_str());
     }
     try {
         thread_ = std::thread([this] { run(); });
     } catch (const std::system_error &error) {
         return fail(schema::Reason::engine_error,
-                    "worker " + name + " cannot be started: " + error.what());
+                    "worker " + name_ + " cannot be started: " + error.what());
     }
-    pthread_setname_np(thread_.native_handle(), name.c_str());
+    pthread_setname_np(thread_.native_handle(), name_.c_str());
     if (cpu) {
         cpu_set_t cpus;
         CPU_ZERO(&cpus);
@@ -59,7 +59,7 @@ Expected<void> Worker::start(unsigned index, std::optional<unsigned> cpu) {
         }
         const int error = pthread_setaffinity_np(thread_.native_handle(), sizeof cpus, &cpus);
         if (error != 0) {
-            return fail(schema::Reason::engine_error, "worker " + name + " cannot run on CPU " +
+            return fail(schema::Reason::engine_error, "worker " + name_ + " cannot run on CPU " +
                                                           std::to_string(*cpu) + ": " +
                                                           errno_text(error));
         }
@@ -89,8 +89,21 @@ void Worker::wait(const Request &request) {
     done_.wait(lock, [&request] { return request.done; });
 }
 
+Pulse Worker::pulse() {
+    // What it may wait for is the kernel's rtnl lock, and guest memory that is read from a disk.
+    return {.thread = name_,
+            .patience = std::chrono::seconds(10),
+            .ask =
+                [this] {
+                    asked_.fetch_add(1, std::memory_order_relaxed);
+                    eventfd_write(wake_.get(), 1);
+                },
+            .beats = [this] { return beats_.load(std::memory_order_relaxed); }};
+}
+
 void Worker::run() {
     while (!stopping_.load(std::memory_order_acquire)) {
+        beats_.store(asked_.load(std::memory_order_relaxed), std::memory_order_relaxed);
         // Milliseconds: QueuePair::poll_interval.
         const int idle_timeout = waiting_.empty() ? -1 : 1;
         collect_events(active_.empty() ? idle_timeout : 0);
@@ -202,6 +215,14 @@ Expected<std::unique_ptr<Workers>> Workers::start(const std::vector<unsigned> &c
         }
     }
     return workers;
+}
+
+std::vector<Pulse> Workers::pulses() const {
+    std::vector<Pulse> pulses;
+    for (const auto &worker : workers_) {
+        pulses.push_back(worker->pulse());
+    }
+    return pulses;
 }
 
 Worker &Workers::assign() {

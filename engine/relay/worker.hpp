@@ -6,9 +6,11 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "engine/pulse.hpp"
 #include "engine/relay/call.hpp"
 #include "engine/relay/pair_list.hpp"
 #include "schema/support/error.hpp"
@@ -38,6 +40,9 @@ class Worker {
     void begin(Request &request);
     void wait(const Request &request);
 
+    /* A beat is a round over all pairs that have something to do. */
+    Pulse pulse();
+
     /* For the rings that it serves. */
     Caller &caller() { return caller_; }
 
@@ -53,12 +58,15 @@ class Worker {
     void unlist(QueuePair &pair);
     PairList *list(QueuePair::Turn state);
 
+    std::string name_;
     std::thread thread_;
     UniqueFd epoll_, wake_;
     // The worker looks at `requested_` once a burst, and takes the mutex only when there is
     // something.
     std::atomic<bool> requested_{false};
     std::atomic<bool> stopping_{false};
+    std::atomic<uint64_t> asked_{0};  // for a beat
+    std::atomic<uint64_t> beats_{0};
     std::mutex mutex_;
     std::condition_variable done_;
     std::vector<Request *> requests_;

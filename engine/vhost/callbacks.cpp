@@ -24,6 +24,7 @@ constexpr unsigned ring_packed = 34;         // VIRTIO_F_RING_PACKED
 constexpr uint32_t wrap_counter = 1U << 15;  // in SET_VRING_BASE of a packed ring
 
 rte_vhost_msg_result before(int vid, void *message) {
+    EventThread::beat();
     MemoryGuard::begin_message(vid);
     Port *port = Registry::instance().connection(vid);
     return port ? port->before_message(vid, *static_cast<Message *>(message))

@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <utility>
 
@@ -21,6 +22,7 @@ namespace {
 
 /* The callbacks have no argument that would tell whose they are. */
 std::atomic<EventThread *> instance{nullptr};
+std::atomic<uint64_t> beats{0};
 
 /* Header of VHOST_USER_SET_OWNER, protocol version 1, no payload. */
 constexpr std::array<uint32_t, 3> set_owner = {3, 1, 0};
@@ -130,6 +132,20 @@ bool EventThread::post(std::function<void()> work) {
     }
     wake();
     return true;
+}
+
+std::optional<Pulse> EventThread::pulse() {
+    if (!connection_) {
+        return std::nullopt;
+    }
+    return Pulse{.thread = "vhost-events",
+                 .patience = std::chrono::seconds(60),
+                 .ask = [this] { post(beat); },
+                 .beats = [] { return beats.load(); }};
+}
+
+void EventThread::beat() {
+    ++beats;
 }
 
 void EventThread::wake() const {

@@ -5,9 +5,11 @@
 
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/pulse.hpp"
 #include "schema/support/error.hpp"
 #include "schema/support/unique_fd.hpp"
 
@@ -39,6 +41,11 @@ class EventThread {
     /* Runs `work` on the event thread, soon. False: it will not, for want of that connection. Work
      * that waits when this object ends is dropped. For any thread; does not block. */
     bool post(std::function<void()> work);
+    /* Of the event thread; none, for want of that connection. */
+    std::optional<Pulse> pulse();
+    /* A beat of it, which is to be told of each message of a front-end: with vDPA devices one may
+     * take ten seconds, and many may come before ours. */
+    static void beat();
 
   private:
     static int on_connected(int vid);

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -73,20 +74,21 @@ void serve(int fd) {
 
 }  // namespace
 
-void serve_control(const std::string &path) {
+void serve_control(const std::string &name) {
     static std::mutex mutex;
     static std::set<std::string> open;
     const std::lock_guard lock(mutex);
-    if (!open.insert(path).second) {
+    if (!open.insert(name).second) {
         return;
     }
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    std::snprintf(address.sun_path, sizeof(address.sun_path), "%s", path.c_str());
-    ::unlink(path.c_str());
+    // After a null byte: in the abstract namespace, which leaves no file behind (unix(7)).
+    const size_t length = name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
     const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (listener < 0 ||
-        ::bind(listener, reinterpret_cast<const sockaddr *>(&address), sizeof(address)) != 0 ||
+        ::bind(listener, reinterpret_cast<const sockaddr *>(&address),
+               static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + length)) != 0 ||
         ::listen(listener, 4) != 0) {
         std::perror("test device: control socket");
         return;

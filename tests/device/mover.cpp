@@ -5,6 +5,7 @@
 #include <rte_mbuf.h>
 #include <rte_vhost.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <string>
@@ -38,7 +39,8 @@ void Mover::run(int vid, uint32_t pairs) {
     std::array<rte_mbuf *, 32> frames{};
     while (!ends_ && pool_) {
         uint16_t sum = 0;
-        for (uint32_t pair = 0; pair < pairs; ++pair) {
+        const uint32_t present = std::min<uint32_t>(pairs, rte_vhost_get_vring_num(vid) / 2);
+        for (uint32_t pair = 0; pair < present; ++pair) {
             const auto receive = static_cast<uint16_t>(2 * pair);
             const auto transmit = static_cast<uint16_t>(2 * pair + 1);
             const uint16_t count =

@@ -16,7 +16,7 @@
  *                  enotsup, zero: what rings other than 0 answer
  *   doorbell=1     hands its doorbells to the front-end when it is configured
  *   move=1         frames that the guest sends come back to it, on the same pair
- *   control=PATH   a socket for the functions below; see control.cpp
+ *   control=NAME   an abstract socket for the functions below; see control.cpp
  *
  * Everything here is for any thread. */
 namespace vdpa::test {
@@ -42,6 +42,6 @@ void return_device(const std::string &name);
 uint64_t moved_frames();
 
 /* Opens the socket for another process; nothing if that has been done. Never ends. */
-void serve_control(const std::string &path);
+void serve_control(const std::string &name);
 
 }  // namespace vdpa::test

@@ -6,70 +6,15 @@ from typing import Any, Iterator
 
 import pytest
 
-from harness import raw_front_end, vdpa_device
+from harness import raw_front_end
+from harness.engine_ports import EnginePorts
 from harness.raw_front_end import RawFrontEnd
-from harness.rpc import RpcClient
 from harness.sandbox import Sandbox
 from harness.testpmd import Testpmd
-from harness.vdpa_device import TestDevices
 from harness.wait import wait_for
 from scenarios import virtio_user
 
 DEVICE_TROUBLE = r"\|(vdpa|ports|dpdk)\|(WARN|ERR)\|"
-
-
-class Ports:
-    """The engine's ports, by RPC."""
-
-    def __init__(self, box: Sandbox) -> None:
-        self.box = box
-        self.devices = TestDevices()
-        self.rpc = RpcClient(box.engine_socket, 30)
-        self.rpc.call("engine.start", eal=["-d", str(vdpa_device.plugin(box.build))])
-
-    def close(self) -> None:
-        self.rpc.close()
-        self.devices.close()
-
-    def apply(self, name: str = "vm1", device: str | None = None, *, kind: str = "dpdk",
-              **changes: Any) -> dict[str, Any]:
-        """Applies a spec, and waits for its outcome."""
-        spec = {"name": name,
-                "socket": {"path": str(self.box.socket_path(name)), "mode": "server"},
-                "device": {"kind": kind, "name": device or self.devices.spec(move=1)},
-                "max_queues": 1, "packed": True, "offloads": True, **changes}
-        generation = self.rpc.call("port.apply", **spec)["generation"]
-        return wait_for(lambda: self.find(name, generation), 20, f"{name} to be carried out")
-
-    def find(self, name: str, generation: int = 0) -> dict[str, Any] | None:
-        ports = {port["name"]: port for port in self.rpc.call("port.list")["ports"]}
-        port = ports.get(name)
-        if not port or port["state"] == "pending" or port["generation"] < generation:
-            return None
-        return port
-
-    def status(self, name: str = "vm1") -> dict[str, Any]:
-        port = self.find(name)
-        assert port is not None, f"the engine has no port {name}"
-        return port
-
-    def wait(self, name: str = "vm1", bound: float = 30, **wanted: Any) -> dict[str, Any]:
-        def reached() -> dict[str, Any] | None:
-            port = self.find(name)
-            good = port and all(port.get(key) == value for key, value in wanted.items())
-            return port if good else None
-        return wait_for(reached, bound, lambda: f"{name} to have {wanted}, it is {self.find(name)}")
-
-    def remove(self, name: str = "vm1") -> None:
-        """Removes a port; socket and device are released when this returns."""
-        self.rpc.notifications.clear()
-        self.rpc.call("port.remove", name=name)
-
-        def removed() -> bool:
-            self.find(name)  # The answer brings notifications along.
-            return any(told["params"]["name"] == name and told["params"]["state"] == "removed"
-                       for told in self.rpc.notifications)
-        wait_for(removed, 20, f"{name} to go away")
 
 
 @pytest.fixture
@@ -79,13 +24,13 @@ def box() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def ports(box: Sandbox) -> Iterator[Ports]:
-    made = Ports(box)
+def ports(box: Sandbox) -> Iterator[EnginePorts]:
+    made = EnginePorts(box)
     yield made
     made.close()
 
 
-def _loop(ports: Ports, name: str = "vm1", **settings: Any) -> Testpmd:
+def _loop(ports: EnginePorts, name: str = "vm1", **settings: Any) -> Testpmd:
     """A front-end whose frames go round and round: it sends back what comes back."""
     loop = virtio_user(ports.box, name, ports.box.socket_path(name), forward="io", **settings)
     loop.command("start tx_first")
@@ -100,7 +45,7 @@ def _wait_more(loop: Testpmd, more: int = 1000) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])
-def test_frames_pass_and_the_device_goes_with_its_port(box: Sandbox, ports: Ports,
+def test_frames_pass_and_the_device_goes_with_its_port(box: Sandbox, ports: EnginePorts,
                                                        packed: bool) -> None:
     listening = ports.apply()
     assert listening["state"] == "listening" and listening["device_queues"] == 2
@@ -117,7 +62,7 @@ def test_frames_pass_and_the_device_goes_with_its_port(box: Sandbox, ports: Port
     assert not box.socket_path("vm1").exists()
 
 
-def test_front_ends_come_and_go(box: Sandbox, ports: Ports) -> None:
+def test_front_ends_come_and_go(box: Sandbox, ports: EnginePorts) -> None:
     ports.apply()
     offered = ports.status()["offered"]
     for number in range(1, 4):
@@ -133,7 +78,7 @@ def test_front_ends_come_and_go(box: Sandbox, ports: Ports) -> None:
     assert calls.count("probe vdpa_test0") == 1, "the device stays plugged"
 
 
-def test_four_of_sixteen_pairs(box: Sandbox, ports: Ports) -> None:
+def test_four_of_sixteen_pairs(box: Sandbox, ports: EnginePorts) -> None:
     ports.apply(device=ports.devices.spec(move=1, queues=16), max_queues=4)
     loop = _loop(ports, queues=4)
     port = ports.wait(state="running", queues=4)
@@ -141,14 +86,14 @@ def test_four_of_sixteen_pairs(box: Sandbox, ports: Ports) -> None:
     _wait_more(loop)
 
 
-def test_fewer_pairs_than_asked_for_are_said_so(box: Sandbox, ports: Ports) -> None:
+def test_fewer_pairs_than_asked_for_are_said_so(box: Sandbox, ports: EnginePorts) -> None:
     port = ports.apply(max_queues=8)
     assert port["reason"] == "fewer-queues" and port["device_queues"] == 2
     with RawFrontEnd(box.socket_path("vm1")) as guest:
         assert guest.ask(raw_front_end.GET_QUEUE_NUM) == 2
 
 
-def test_a_device_that_cannot_be_configured_is_tried_again(box: Sandbox, ports: Ports) -> None:
+def test_a_device_that_cannot_be_configured_is_tried_again(box: Sandbox, ports: EnginePorts) -> None:
     box.expect_log(DEVICE_TROUBLE)
     ports.apply()
     ports.devices.fail("dev_conf", 3, -5)
@@ -165,7 +110,7 @@ def test_a_device_that_cannot_be_configured_is_tried_again(box: Sandbox, ports: 
         ports.wait(state="connected", queues=0)
 
 
-def test_applying_it_again_tries_at_once(box: Sandbox, ports: Ports) -> None:
+def test_applying_it_again_tries_at_once(box: Sandbox, ports: EnginePorts) -> None:
     box.expect_log(DEVICE_TROUBLE)
     ports.apply()
     ports.devices.fail("dev_conf", 1000, -5)
@@ -184,7 +129,7 @@ def test_applying_it_again_tries_at_once(box: Sandbox, ports: Ports) -> None:
     ("probe", -16, "device-busy"), ("probe", -5, "device-failed"),
     ("get_queue_num", -1, "device-failed"), ("get_features", -1, "device-failed"),
     ("get_protocol_features", -1, "device-failed")])
-def test_a_device_that_cannot_be_opened_is_tried_again(box: Sandbox, ports: Ports, step: str,
+def test_a_device_that_cannot_be_opened_is_tried_again(box: Sandbox, ports: EnginePorts, step: str,
                                                        result: int, reason: str) -> None:
     box.expect_log(DEVICE_TROUBLE)
     # So that there is a control socket before.
@@ -199,7 +144,7 @@ def test_a_device_that_cannot_be_opened_is_tried_again(box: Sandbox, ports: Port
     _wait_more(loop)
 
 
-def test_a_device_that_goes_is_taken_again_when_it_is_back(box: Sandbox, ports: Ports) -> None:
+def test_a_device_that_goes_is_taken_again_when_it_is_back(box: Sandbox, ports: EnginePorts) -> None:
     box.expect_log(DEVICE_TROUBLE)
     ports.apply()
     ports.apply("vm2", ports.devices.spec("vdpa_test2", move=1))
@@ -223,7 +168,7 @@ def test_a_device_that_goes_is_taken_again_when_it_is_back(box: Sandbox, ports: 
     assert ports.status("vm2")["connections"] == 1
 
 
-def test_what_nobody_has_is_missing(box: Sandbox, ports: Ports) -> None:
+def test_what_nobody_has_is_missing(box: Sandbox, ports: EnginePorts) -> None:
     box.expect_log(DEVICE_TROUBLE)
     for device, reason in (("0000:7f:1f.7", "device-missing"),
                            ("auxiliary:mlx5_core.sf.99", "device-missing"),
@@ -234,7 +179,7 @@ def test_what_nobody_has_is_missing(box: Sandbox, ports: Ports) -> None:
         ports.remove()
 
 
-def test_two_ports_that_want_one_device_and_trade_theirs(box: Sandbox, ports: Ports) -> None:
+def test_two_ports_that_want_one_device_and_trade_theirs(box: Sandbox, ports: EnginePorts) -> None:
     first, second = ports.devices.spec(move=1), ports.devices.spec("vdpa_test1", move=1)
     ports.apply("vm1", first)
     port = ports.apply("vm2", first)
@@ -252,7 +197,7 @@ def test_two_ports_that_want_one_device_and_trade_theirs(box: Sandbox, ports: Po
     assert "remove vdpa_test1" in ports.devices.calls()
 
 
-def test_other_arguments_open_the_device_anew(box: Sandbox, ports: Ports) -> None:
+def test_other_arguments_open_the_device_anew(box: Sandbox, ports: EnginePorts) -> None:
     ports.apply(device=ports.devices.spec(queues=2))
     ports.devices.calls()
     port = ports.apply(device=ports.devices.spec(queues=5))
@@ -260,7 +205,7 @@ def test_other_arguments_open_the_device_anew(box: Sandbox, ports: Ports) -> Non
     assert ports.devices.calls() == ["remove vdpa_test0", "probe vdpa_test0"]
 
 
-def test_another_socket_keeps_the_device(box: Sandbox, ports: Ports) -> None:
+def test_another_socket_keeps_the_device(box: Sandbox, ports: EnginePorts) -> None:
     ports.apply()
     ports.devices.calls()
     path = box.rundir / "other.sock"
@@ -269,7 +214,7 @@ def test_another_socket_keeps_the_device(box: Sandbox, ports: Ports) -> None:
     assert "remove vdpa_test0" not in ports.devices.calls()
 
 
-def test_engine_as_client(box: Sandbox, ports: Ports) -> None:
+def test_engine_as_client(box: Sandbox, ports: EnginePorts) -> None:
     path = box.socket_path("vm1")
     ports.apply(socket={"path": str(path), "mode": "client"})
     ports.wait(state="connecting")
@@ -281,7 +226,7 @@ def test_engine_as_client(box: Sandbox, ports: Ports) -> None:
 
 
 @pytest.mark.parametrize("answer", ["names", "einval", "enotsup", "zero", "none"])
-def test_statistics_and_their_reset(box: Sandbox, ports: Ports, answer: str) -> None:
+def test_statistics_and_their_reset(box: Sandbox, ports: EnginePorts, answer: str) -> None:
     ports.apply(device=ports.devices.spec(stats=answer), max_queues=2)
     with RawFrontEnd(box.socket_path("vm1")) as guest:
         guest.start()
@@ -297,7 +242,7 @@ def test_statistics_and_their_reset(box: Sandbox, ports: Ports, answer: str) -> 
         assert ports.rpc.counters("vm1")[0].get("received_descriptors", 0) == 0
 
 
-def test_a_slow_driver_is_measured(box: Sandbox, ports: Ports) -> None:
+def test_a_slow_driver_is_measured(box: Sandbox, ports: EnginePorts) -> None:
     box.expect_log(r"\|vdpa\|WARN\|vdpa_test0: its driver's dev_conf has held up every port")
     ports.apply()
     ports.devices.slow("dev_conf", 1100)
@@ -306,14 +251,14 @@ def test_a_slow_driver_is_measured(box: Sandbox, ports: Ports) -> None:
         assert ports.wait(state="running")["stall_ms"] >= 1100
 
 
-def test_killed_engine_is_replaced(box: Sandbox, ports: Ports) -> None:
+def test_killed_engine_is_replaced(box: Sandbox, ports: EnginePorts) -> None:
     ports.apply()
     loop = _loop(ports)
     ports.wait(state="running")
     box.engine.kill()
     loop.kill()
     box.start_engine()
-    again = Ports(box)
+    again = EnginePorts(box)
     try:
         again.apply()
         _wait_more(_loop(again))

@@ -67,6 +67,14 @@ class RawFrontEnd:
             os.close(fd)
         self._files.clear()
 
+    def adopt(self, fd: int) -> None:
+        """Closes the descriptor when this is closed."""
+        self._files.append(fd)
+
+    def leave(self) -> None:
+        """Ends the connection, at once."""
+        self._socket.close()
+
     # Messages.
 
     def send_raw(self, data: bytes, fds: Sequence[int] = ()) -> None:

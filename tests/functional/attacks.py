@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What attacks of front-ends have in common: the engine lives, the port takes the next front-end,
+and a port beside it loses no packet, with the software datapath and with a vDPA device. Who tests
+that imports the fixtures."""
+
+import contextlib
+from typing import Callable, Iterator
+
+import pytest
+
+from harness.engine_ports import EnginePorts
+from harness.raw_front_end import HungUp, RawFrontEnd
+from harness.sandbox import Sandbox
+from scenarios import direct_stream, virtio_user
+
+# What the engine and its vhost library say of such a front-end.
+REFUSED = (r"\|(vhost|vdpa)\|WARN\|", r"\|dpdk\|(WARN|ERR)\|VHOST_CONFIG: ",
+           r"\|relay\|WARN\|port vm1: ring \d+ is not served")
+
+Attack = Callable[[RawFrontEnd], None]
+
+
+@pytest.fixture(params=["tap", "dpdk"])
+def ports(request: pytest.FixtureRequest, hostile_box: Sandbox) -> Iterator[EnginePorts]:
+    """Port vm1 for the attacks."""
+    box = hostile_box
+    for pattern in REFUSED:
+        box.expect_log(pattern)
+    made = EnginePorts(box)
+    _add_tap(box, "vm1")
+    made.apply("vm1", "vm1" if request.param == "tap" else made.devices.spec(queues=4),
+               kind=request.param, max_queues=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def hostile_box() -> Iterator[Sandbox]:
+    with Sandbox(agent=False) as made:
+        yield made
+
+
+def _add_tap(box: Sandbox, name: str) -> None:
+    box.ip("tuntap", "add", "dev", name, "mode", "tap", "multi_queue", "vnet_hdr")
+    box.ip("link", "set", name, "up")
+
+
+def carry_out(ports: EnginePorts, attacks: dict[str, Attack]) -> None:
+    """Carries the attacks out, one front-end each, while port vm2 has a stream."""
+    box = ports.box
+    _add_tap(box, "vm2")
+    ports.apply("vm2", "vm2", kind="tap")
+    echo = virtio_user(box, "vm2", box.socket_path("vm2"))
+    echo.start()
+    ports.wait("vm2", state="running")
+    stream = direct_stream(box, netdev="vm2")
+    for name, attack in attacks.items():
+        try:
+            with RawFrontEnd(box.socket_path("vm1")) as front_end:
+                with contextlib.suppress(HungUp):
+                    attack(front_end)
+            port = ports.wait(state="listening")
+            assert port["queues"] == 0, name
+            _works(ports, name)
+        except Exception as error:
+            raise AssertionError(f"after the attack \"{name}\": {error!r}") from error
+    result = stream.stop()
+    assert result.received > 0 and not result.lost, result
+    ports.remove("vm1")
+    ports.remove("vm2")
+    for name in ("vm1", "vm2"):
+        box.ip("link", "del", name)
+
+
+def _works(ports: EnginePorts, after: str) -> None:
+    """The port takes a front-end that behaves."""
+    with RawFrontEnd(ports.box.socket_path("vm1")) as guest:
+        guest.start()
+        assert guest.settled(), f"after: {after}"
+        ports.wait(state="running", queues=1)
+    ports.wait(state="listening")

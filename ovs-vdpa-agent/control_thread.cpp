@@ -16,15 +16,17 @@ Expected<std::unique_ptr<ControlThread>> ControlThread::start(const Settings &se
         return fail(schema::Reason::record_failed,
                     settings.run_dir + ": cannot be made: " + errno_text(errno));
     }
-    auto taps = host::Taps::open(host::OwnedFile(settings.run_dir + "/owned.json"));
+    const host::OwnedFile record(settings.run_dir + "/owned.json");
+    auto taps = host::Taps::open(record);
     if (!taps) {
         return tl::make_unexpected(taps.error());
     }
     std::unique_ptr<ControlThread> control(
-        new ControlThread(settings, std::move(*taps), std::move(outputs)));
+        new ControlThread(settings, record, std::move(*taps), std::move(outputs)));
     if (auto listening = control->links_.start(); !listening) {
         return tl::make_unexpected(listening.error());
     }
+    control->inventory_.start();
     control->thread_ = std::thread([&io = control->io_] {
         log::set_thread_name("control");
         io.run();
@@ -32,21 +34,24 @@ Expected<std::unique_ptr<ControlThread>> ControlThread::start(const Settings &se
     return control;
 }
 
-ControlThread::ControlThread(const Settings &settings, host::Taps taps, Outputs outputs)
+ControlThread::ControlThread(const Settings &settings, const host::OwnedFile &record,
+                             host::Taps taps, Outputs outputs)
     : work_(io_.get_executor()),
       service_manager_(io_),
       netdevs_(io_, std::move(taps)),
-      reconciler_({io_,
-                   netdevs_,
-                   accounts_,
-                   board_,
-                   std::move(outputs.set_status),
-                   std::move(outputs.on_first_pass),
-                   {}}),
-      links_(io_, [this](const std::string &name) {
-          const host::Link *link = links_.find(name);
-          reconciler_.netdev_changed(name, link ? std::optional(link->ifindex) : std::nullopt,
-                                     link == nullptr || host::is_set_up(*link));
+      representors_(io_, record),
+      pfs_(io_, record),
+      vdpas_(io_, record),
+      reconciler_(environment(std::move(outputs))),
+      links_(io_,
+             [this](const std::string &name) {
+                 const host::Link *link = links_.find(name);
+                 reconciler_.netdev_changed(name,
+                                            link ? std::optional(link->ifindex) : std::nullopt,
+                                            link == nullptr || host::is_set_up(*link));
+             }),
+      inventory_(io_, links_, {}, [this](std::shared_ptr<const host::Inventory> inventory) {
+          reconciler_.inventory_changed(std::move(inventory));
       }) {
     std::vector<engine::EngineService *> services;
     for (const std::string &path : settings.engines) {
@@ -56,6 +61,31 @@ ControlThread::ControlThread(const Settings &settings, host::Taps taps, Outputs 
     }
     reconciler_.set_engines(std::move(services));
     boost::asio::post(io_, [this] { service_manager_.ready(); });
+}
+
+reconcile::Reconciler::Environment ControlThread::environment(Outputs outputs) {
+    const auto has_interface = [this, ask = std::move(outputs.has_interface)](
+                                   const std::string &name, std::function<void(bool)> done) {
+        ask(name, [this, done = std::move(done)](bool exists) {
+            boost::asio::post(io_, [done, exists] { done(exists); });
+        });
+    };
+    return {
+        .io = io_,
+        .netdevs = netdevs_,
+        .representors = representors_,
+        .pfs = pfs_,
+        .vdpas = vdpas_,
+        .accounts = accounts_,
+        .board = board_,
+        .set_status = std::move(outputs.set_status),
+        .has_interface = has_interface,
+        .refresh = [this](const host::Handle &pf,
+                          std::function<void()> done) { inventory_.refresh(pf, std::move(done)); },
+        .refresh_vdpa =
+            [this](std::function<void()> done) { inventory_.refresh_vdpa(std::move(done)); },
+        .on_first_pass = std::move(outputs.on_first_pass),
+        .backoff = {}};
 }
 
 ControlThread::~ControlThread() {
@@ -84,15 +114,21 @@ void ControlThread::connection_changed(ovs::ConnectionState state) {
 void ControlThread::resync() {
     boost::asio::post(io_, [this] {
         links_.refresh();
+        if (const auto known = inventory_.inventory()) {
+            for (const host::Pf &pf : known->pfs) {
+                inventory_.refresh(pf.handle);
+            }
+        }
+        inventory_.refresh_vdpa();
         for (const auto &engine : engines_) {
             engine->refresh();
         }
     });
 }
 
-void ControlThread::stats(std::string port, std::function<void(Expected<schema::PortStats>)> done) {
-    boost::asio::post(io_, [this, port = std::move(port), done = std::move(done)]() mutable {
-        reconciler_.stats(port, std::move(done));
+void ControlThread::stats(std::string port, bool reset, reconcile::Reconciler::StatsReply done) {
+    boost::asio::post(io_, [this, port = std::move(port), reset, done = std::move(done)]() mutable {
+        reconciler_.stats(port, reset, std::move(done));
     });
 }
 

@@ -11,8 +11,12 @@
 
 #include "ovs-vdpa-agent/config/accounts.hpp"
 #include "ovs-vdpa-agent/engine/client.hpp"
+#include "ovs-vdpa-agent/host/inventory_monitor.hpp"
 #include "ovs-vdpa-agent/host/link_monitor.hpp"
 #include "ovs-vdpa-agent/host/netdev_worker.hpp"
+#include "ovs-vdpa-agent/host/pf_worker.hpp"
+#include "ovs-vdpa-agent/host/representor_worker.hpp"
+#include "ovs-vdpa-agent/host/vdpa_worker.hpp"
 #include "ovs-vdpa-agent/reconcile/reconciler.hpp"
 #include "ovs-vdpa-agent/service_manager.hpp"
 
@@ -28,6 +32,8 @@ class ControlThread {
     };
     struct Outputs {
         std::function<void(std::vector<ovs::StatusUpdate>)> set_status;
+        /* Whether there is an Interface row of that name; answers from any thread. */
+        std::function<void(const std::string &name, std::function<void(bool)> done)> has_interface;
         std::function<void()> on_first_pass;
     };
 
@@ -39,14 +45,16 @@ class ControlThread {
 
     void database_changed(ovs::Changes changes);
     void connection_changed(ovs::ConnectionState state);
-    /* Reads anew what is heard by notifications otherwise: the netdevs of the host, and what the
-     * engines run. The database is the caller's. */
+    /* Reads anew what is heard by notifications otherwise: the netdevs and devices of the host, and what
+     * the engines run. The database is the caller's. */
     void resync();
-    void stats(std::string port, std::function<void(Expected<schema::PortStats>)> done);
+    void stats(std::string port, bool reset, reconcile::Reconciler::StatsReply done);
     const report::Board &board() const { return board_; }
 
   private:
-    ControlThread(const Settings &settings, host::Taps taps, Outputs outputs);
+    ControlThread(const Settings &settings, const host::OwnedFile &record, host::Taps taps,
+                  Outputs outputs);
+    reconcile::Reconciler::Environment environment(Outputs outputs);
 
     boost::asio::io_context io_;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
@@ -54,8 +62,12 @@ class ControlThread {
     report::Board board_;
     ServiceManager service_manager_;
     host::NetdevWorker netdevs_;
+    host::RepresentorWorker representors_;
+    host::PfWorker pfs_;
+    host::VdpaWorker vdpas_;
     reconcile::Reconciler reconciler_;
     host::LinkMonitor links_;
+    host::InventoryMonitor inventory_;
     std::vector<std::unique_ptr<engine::Client>> engines_;
     std::thread thread_;
 };

@@ -5,6 +5,8 @@
 #include <cctype>
 #include <sstream>
 
+#include "schema/support/option_values.hpp"
+
 namespace vdpa::agent::config {
 
 namespace {
@@ -79,12 +81,65 @@ schema::EngineStartParams engine_params(const schema::GlobalOptions &options,
     return params;
 }
 
+/* PF[,num-vfs=N] */
+Expected<host::PfSpec> parse_pf_spec(std::string_view word) {
+    const auto bad = [word](const std::string &wanted) {
+        return fail(Reason::bad_pfs,
+                    "vdpa-pfs: " + std::string(word.substr(0, 200)) + ": " + wanted);
+    };
+    const size_t comma = word.find(',');
+    const auto handle = host::parse_pf(word.substr(0, comma));
+    if (!handle) {
+        return fail(Reason::bad_pfs, "vdpa-pfs: " + handle.error().detail);
+    }
+    host::PfSpec spec{*handle, std::nullopt};
+    if (comma == std::string_view::npos) {
+        return spec;
+    }
+    constexpr std::string_view key = "num-vfs=";
+    constexpr uint32_t most = 65'535;  // sriov_totalvfs has 16 bits: PCI Express, section 9.3.3
+    const std::string_view argument = word.substr(comma + 1);
+    if (!argument.starts_with(key)) {
+        return bad("after the PF may follow num-vfs=N only, after a comma");
+    }
+    const auto number = schema::read_integer(argument.substr(key.size()), 0, most);
+    if (!number) {
+        return bad("num-vfs " + number.error());
+    }
+    spec.num_vfs = *number;
+    return spec;
+}
+
+std::vector<host::PfSpec> parse_pfs(const std::string &text, std::vector<Error> &errors) {
+    std::vector<host::PfSpec> specs;
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        auto spec = parse_pf_spec(word);
+        if (!spec) {
+            errors.push_back(spec.error());
+            continue;
+        }
+        const bool is_again = std::any_of(specs.begin(), specs.end(), [&spec](const auto &other) {
+            return other.handle == spec->handle;
+        });
+        if (is_again) {
+            errors.push_back({Reason::bad_pfs, "vdpa-pfs: " + word +
+                                                   ": the PF is named before it already; the first "
+                                                   "counts"});
+        } else {
+            specs.push_back(std::move(*spec));
+        }
+    }
+    return specs;
+}
+
 }  // namespace
 
 HostConfig parse_host_config(const ovs::GlobalRow &row) {
     HostConfig config;
     config.options = schema::parse_global_options(row.other_config, config.errors);
     config.engine = engine_params(config.options, config.errors);
+    config.pfs = parse_pfs(config.options.pfs.value_or(""), config.errors);
     config.userspace_tso = row.userspace_tso;
     for (const auto &[key, value] : row.other_config) {
         if (key.starts_with("vdpa-") && !schema::is_global_key(key)) {

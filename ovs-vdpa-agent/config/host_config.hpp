@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "ovs-vdpa-agent/host/pf_service.hpp"
 #include "ovs-vdpa-agent/ovs/rows.hpp"
 #include "schema/engine_rpc.hpp"
 #include "schema/options.hpp"
@@ -17,6 +18,9 @@ struct HostConfig {
     schema::GlobalOptions options;
     /* What engines are started with. */
     schema::EngineStartParams engine;
+    /* PFs to prepare, each once, in the order in which they are given. A bad word of vdpa-pfs is
+     * among the errors; the others count. */
+    std::vector<host::PfSpec> pfs;
     /* Open vSwitch's own key: ovs-vswitchd completes checksums and segments frames that a guest
      * left unfinished, on bridges of the userspace datapath. */
     bool userspace_tso = false;

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "ovs-vdpa-agent/config/device_config.hpp"
+
 namespace vdpa::agent::config {
 
 namespace {
@@ -87,27 +89,6 @@ void check_name_and_type(const ovs::InterfaceRow &row, std::vector<Error> &error
     }
 }
 
-/* Everything that names a device; at present only an emulated VF can be served. */
-void check_device(const ovs::InterfaceRow &row, const InterfaceOptions &options,
-                  std::vector<Error> &errors) {
-    const auto unsupported = [&errors](const std::string &what) {
-        errors.push_back({Reason::device_unsupported,
-                          what + ": this release serves emulated VFs only; remove it and set "
-                                 "vdpa-sw=true for one"});
-    };
-    if (options.accelerator_devargs) {
-        unsupported("vdpa-accelerator-devargs=" + *options.accelerator_devargs);
-    } else if (options.representor) {
-        unsupported("vdpa-representor=" + *options.representor);
-    } else if (row.type == "dpdk") {
-        unsupported("type=dpdk");
-    } else if (!options.sw) {
-        errors.push_back({Reason::no_device,
-                          "nothing says which VF serves the port; set vdpa-sw=true for an emulated "
-                          "one"});
-    }
-}
-
 /* Fills in the numbers of an owner, or says which name is unknown. */
 void resolve_owner(const schema::Owner &owner, const Accounts &accounts, schema::SocketSpec &socket,
                    std::vector<Error> &errors) {
@@ -179,11 +160,11 @@ ParsedRow parse_row(const ovs::InterfaceRow &row, const HostConfig &host,
     config.name = row.name;
     config.engine.name = row.name;
     config.engine.socket = socket_of(options, host, accounts, errors);
-    check_device(row, options, errors);
-    config.engine.device = {schema::DeviceKind::tap, row.name};
+    read_device(row, options, config, errors);
     config.engine.max_queues = options.max_queues;
     config.engine.packed = options.packed;
-    config.engine.offloads = carries_offloads(row, host);
+    // A device finishes by itself what its guest leaves unfinished.
+    config.engine.offloads = config.device.has_value() || carries_offloads(row, host);
 
     note_unknown_keys(row, notices);
     if (!config.engine.offloads) {
@@ -203,6 +184,7 @@ ParsedRow parse_row(const ovs::InterfaceRow &row, const HostConfig &host,
             std::move(result),
             std::move(notices),
             status_of(row, schema::key::vdpa_served_socket),
+            status_of(row, schema::key::vdpa_function),
             status_of(row, schema::key::vdpa_engine),
             state && state != schema::to_string(schema::State::invalid)};
 }

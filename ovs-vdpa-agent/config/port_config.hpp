@@ -7,6 +7,7 @@
 
 #include "ovs-vdpa-agent/config/accounts.hpp"
 #include "ovs-vdpa-agent/config/host_config.hpp"
+#include "ovs-vdpa-agent/host/device_request.hpp"
 #include "ovs-vdpa-agent/ovs/rows.hpp"
 #include "schema/engine_rpc.hpp"
 #include "schema/support/error.hpp"
@@ -16,8 +17,15 @@ namespace vdpa::agent::config {
 /* What an Interface row asks for. */
 struct PortConfig {
     std::string name;
-    /* What an engine is told. */
+    /* What an engine is told. Its device is the TAP of an emulated VF; any other is filled in when
+     * it has been found. */
     schema::PortSpec engine;
+    /* The device to be found; none: an emulated VF. */
+    std::optional<host::DeviceRequest> device;
+    /* What follows is of a device only. MAC address of the function; empty: it stays as it is. */
+    std::string mac;
+    bool switch_sets_mac = false;  // ovs-vswitchd writes it: type=dpdk with dpdk-vf-mac
+    std::optional<uint16_t> mtu;   // Interface:mtu
 
     bool operator==(const PortConfig &) const = default;
 };
@@ -29,8 +37,10 @@ struct ParsedRow {
     Expected<PortConfig> config;
     /* What the row says that is not wrong, but that its owner has to know. */
     std::vector<Error> notices;
-    /* Where the row's own status says it was served; breaks the tie between two rows. */
+    /* Where, and with which VF or SF, the row's own status says it was served; breaks the tie
+     * between two rows. */
     std::optional<std::string> served_socket;
+    std::optional<std::string> function;
     std::optional<std::string> engine;
     /* The row's own status does not call it invalid, which it calls the loser of two. */
     bool was_valid = false;

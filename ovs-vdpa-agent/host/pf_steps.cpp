@@ -206,6 +206,10 @@ Expected<std::optional<PfStep>> next_step(const Inventory &inventory, const PfSp
     if (is_switchdev || !step || *step) {
         return step;
     }
+    if (pf->driver.empty()) {
+        return fail(Reason::pf_missing,
+                    pf->handle.label() + ": no driver is bound to the PF; see `lspci -k`");
+    }
     return fail(Reason::eswitch_unsupported,
                 pf->handle.label() + ": its driver " + pf->driver +
                     " has no switchdev mode, so its VFs have no representors");

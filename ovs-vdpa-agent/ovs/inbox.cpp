@@ -35,6 +35,15 @@ void Inbox::put_reply(Reply reply) {
     wake();
 }
 
+void Inbox::put_question(NameQuestion question) {
+    const std::lock_guard lock(mutex_);
+    if (closed_) {
+        return;
+    }
+    content_.questions.push_back(std::move(question));
+    wake();
+}
+
 void Inbox::put_startup_complete() {
     const std::lock_guard lock(mutex_);
     content_.startup_complete = true;

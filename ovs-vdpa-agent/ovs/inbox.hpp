@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -18,12 +19,19 @@ struct Reply {
     std::string text;
 };
 
+/* Whether there is an Interface row of that name. */
+struct NameQuestion {
+    std::string name;
+    std::function<void(bool)> done;
+};
+
 /* Where other threads leave work for the OVS thread. */
 class Inbox {
   public:
     struct Content {
         std::vector<StatusUpdate> status;
         std::vector<Reply> replies;
+        std::vector<NameQuestion> questions;
         bool startup_complete = false;
         bool stop = false;
     };
@@ -33,6 +41,7 @@ class Inbox {
     /* From any thread; what comes after close() is dropped. */
     void put_status(std::vector<StatusUpdate> updates);
     void put_reply(Reply reply);
+    void put_question(NameQuestion question);
     void put_startup_complete();
     void put_stop();
 

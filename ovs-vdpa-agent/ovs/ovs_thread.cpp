@@ -143,6 +143,10 @@ void OvsThread::Impl::take_inbox() {
     for (const Reply &reply : content.replies) {
         control_.answer(reply);
     }
+    for (const NameQuestion &question : content.questions) {
+        const bool exists = ovda_db_find_interface(db_.get(), question.name.c_str()) != nullptr;
+        call("an answer", question.done, exists);
+    }
     if (content.startup_complete && !startup_completed_) {
         startup_completed_ = true;
         ovda_process_startup_complete();
@@ -259,6 +263,10 @@ void OvsThread::register_command(const std::string &name, const std::string &usa
 
 void OvsThread::set_status(std::vector<StatusUpdate> updates) {
     impl_->inbox().put_status(std::move(updates));
+}
+
+void OvsThread::has_interface(std::string name, std::function<void(bool)> done) {
+    impl_->inbox().put_question({std::move(name), std::move(done)});
 }
 
 void OvsThread::startup_complete() {

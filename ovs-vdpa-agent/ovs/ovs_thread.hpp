@@ -58,6 +58,11 @@ class OvsThread {
      * nullopt is forgotten once it is so in the database, or its row is gone. From any thread. */
     void set_status(std::vector<StatusUpdate> updates);
 
+    /* Asks whether there is an Interface row of that name, be it a vDPA port or not. `done` is
+     * called once, on the OVS thread, and must not block; not when that ends before. From any
+     * thread. */
+    void has_interface(std::string name, std::function<void(bool)> done);
+
     /* What is served now has been acted on for the first time: a parent process that waits for the
      * daemon to be ready (--detach) ends. From any thread; later calls do nothing. */
     void startup_complete();

@@ -1,54 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
 
 namespace vdpa::agent::reconcile {
 
-/* Which ports want which exclusive thing (a socket path, a device). Kept incrementally, so that a
- * change of one port concerns only those that want the same. */
+/* Which ports want, have or watch which things, each thing under a name. Kept incrementally, so
+ * that a change of one port concerns only those that have to do with the same things. */
 class Claims {
   public:
-    /* `port` wants `thing`, and nothing else any more; empty: nothing. Returns what it wanted
-     * before. */
-    std::string set(const std::string &port, const std::string &thing) {
-        const std::string old = by(port);
-        if (old == thing) {
-            return old;
-        }
-        if (!old.empty()) {
-            auto &others = by_thing_[old];
-            others.erase(port);
-            if (others.empty()) {
-                by_thing_.erase(old);
+    using Names = std::set<std::string>;
+
+    /* `port` claims `things`, and nothing else any more. Returns those that it claimed before or
+     * claims now, but not both. */
+    Names set(const std::string &port, Names things) {
+        const Names &before = by(port);
+        Names differ;
+        std::set_symmetric_difference(before.begin(), before.end(), things.begin(), things.end(),
+                                      std::inserter(differ, differ.end()));
+        for (const std::string &thing : differ) {
+            if (things.contains(thing)) {
+                by_thing_[thing].insert(port);
+                continue;
             }
+            const auto others = by_thing_.find(thing);
+            others->second.erase(port);
+            if (others->second.empty()) {
+                by_thing_.erase(others);
+            }
+        }
+        if (things.empty()) {
             by_port_.erase(port);
+        } else if (!differ.empty()) {
+            by_port_[port] = std::move(things);
         }
-        if (!thing.empty()) {
-            by_thing_[thing].insert(port);
-            by_port_[port] = thing;
-        }
-        return old;
+        return differ;
     }
 
-    /* What `port` wants; empty: nothing. */
-    std::string by(const std::string &port) const {
-        const auto held = by_port_.find(port);
-        return held == by_port_.end() ? "" : held->second;
-    }
+    /* What `port` claims. */
+    const Names &by(const std::string &port) const { return find(by_port_, port); }
 
-    /* Every port that wants `thing`, by name. */
-    const std::set<std::string> &of(const std::string &thing) const {
-        static const std::set<std::string> none;
-        const auto found = by_thing_.find(thing);
-        return found == by_thing_.end() ? none : found->second;
-    }
+    /* Every port that claims `thing`, by name. */
+    const Names &of(const std::string &thing) const { return find(by_thing_, thing); }
 
   private:
-    std::map<std::string, std::string> by_port_;
-    std::map<std::string, std::set<std::string>> by_thing_;
+    using Index = std::map<std::string, Names>;
+
+    static const Names &find(const Index &index, const std::string &key) {
+        static const Names none;
+        const auto found = index.find(key);
+        return found == index.end() ? none : found->second;
+    }
+
+    Index by_port_;
+    Index by_thing_;
 };
 
 }  // namespace vdpa::agent::reconcile

@@ -35,7 +35,7 @@ void Reconciler::engine_ready(size_t index, const schema::EngineInfo &info,
     for (const std::string &name : engine.ports) {
         Port &known = port(name);
         known.forget_engine_state();
-        hold_socket(known, "");
+        update_holds(known);
         wake(name);
     }
     for (const auto &status : statuses) {
@@ -70,7 +70,7 @@ void Reconciler::engine_down(size_t index, const Error &why) {
     for (const std::string &name : engine.ports) {
         Port &known = port(name);
         known.forget_engine_state();
-        hold_socket(known, "");
+        update_holds(known);
         wake(name);
     }
     wake_unplaced();
@@ -106,6 +106,7 @@ void Reconciler::take_status(size_t index, Port &changed, const schema::PortStat
         }
         changed.status.reset();
         changed.socket_file.clear();
+        changed.told_device.reset();
         changed.accepted.reset();
         changed.removing = false;
         changed.awaited = 0;
@@ -117,16 +118,28 @@ void Reconciler::take_status(size_t index, Port &changed, const schema::PortStat
         if (changed.is_served() && !changed.removing) {
             changed.was_served = true;
             if (!changed.wanted) {
-                changed.wanted = status.served;  // adopted
+                adopt(changed);
             }
         }
     }
     const std::string held = changed.is_served() ? status.served->socket.path : "";
     const bool has_file = !held.empty() && status.served->socket.mode == schema::SocketMode::server;
     changed.socket_file = has_file ? held : "";
-    hold_socket(changed, held);
+    update_holds(changed);
     wake(changed.name);
     wake_host();
+}
+
+/* The row may be bad, or not read yet: what is served is what is wanted until it says otherwise. */
+void Reconciler::adopt(Port &port) {
+    port.is_adopted = true;
+    port.wanted.emplace();
+    port.wanted->name = port.name;
+    port.wanted->engine = *port.status->served;
+    port.wanted_things = {socket_thing(port.wanted->engine.socket.path)};
+    if (const auto device = device_thing(port.wanted->engine.device); !device.empty()) {
+        port.wanted_things.insert(device);
+    }
 }
 
 void Reconciler::restart_pending(size_t index, bool pending) {
@@ -195,7 +208,7 @@ void Reconciler::remove_left_sockets() {
             const auto found = ports_.find(name);
             const bool is_there = found != ports_.end() && found->second->status;
             // One that a port wants is replaced when that port is served.
-            if (!is_there && claims_.of(path).empty()) {
+            if (!is_there && claims_.of(socket_thing(path)).empty()) {
                 engine.service->remove_dead_socket(name, path);
             }
         }
@@ -210,21 +223,6 @@ void Reconciler::remove_strays() {
                                             [](const Expected<schema::PortRemoveResult> &) {});
         }
     }
-}
-
-void Reconciler::stats(const std::string &name,
-                       std::function<void(Expected<schema::PortStats>)> done) {
-    const auto found = ports_.find(name);
-    if (found == ports_.end()) {
-        done(fail(Reason::engine_error, "there is no vDPA port " + name));
-        return;
-    }
-    const Port &asked = *found->second;
-    if (!asked.engine || !asked.status) {
-        done(fail(Reason::engine_error, name + ": no engine serves the port; see vdpa/show"));
-        return;
-    }
-    engines_[*asked.engine].service->stats(name, std::move(done));
 }
 
 }  // namespace vdpa::agent::reconcile

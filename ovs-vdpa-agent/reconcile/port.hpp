@@ -3,25 +3,85 @@
 
 #include <boost/asio/steady_timer.hpp>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "ovs-vdpa-agent/config/port_config.hpp"
 #include "ovs-vdpa-agent/host/tap.hpp"
 #include "ovs-vdpa-agent/ovs/rows.hpp"
 #include "ovs-vdpa-agent/reconcile/backoff.hpp"
+#include "ovs-vdpa-agent/reconcile/plan.hpp"
 #include "ovs-vdpa-agent/report/view.hpp"
 #include "schema/engine_rpc.hpp"
 
 namespace vdpa::agent::reconcile {
 
+/* Something of the host that is made, or changed, for a port. */
+struct Asset {
+    enum class State { absent, unknown, asked, present, removing };
+    State state = State::absent;
+    std::optional<Error> error;  // why it could not be made
+
+    bool is_absent() const { return state == State::absent; }
+    bool is_present() const { return state == State::present; }
+    /* It has been asked for, or to be removed, and there is no answer yet. */
+    bool is_busy() const { return state == State::asked || state == State::removing; }
+};
+
+/* The TAP netdev of an emulated VF. */
+struct TapAsset : Asset {
+    int ifindex = 0;
+    /* What was last heard of the name, as an index or as none, while the netdev is asked for. */
+    std::optional<std::optional<int>> heard;
+    host::TapSpec spec;               // as it was asked for last
+    bool was_open_in_switch = false;  // when it was asked for last
+    bool multi_queue = false;         // of the netdev that is present
+};
+
+/* The representor, with what is set of the function behind it. */
+struct RepresentorAsset : Asset {
+    std::optional<host::FunctionId> function;    // that it stands for; none: not known
+    std::set<host::Handle> pfs;                  // whose function that is, as far as known
+    std::optional<host::DeviceRequest> request;  // that led to it
+    host::RepresentorSpec spec;                  // as it was asked for last
+    /* It has been made as asked for once, so that what a further asking is about changes little
+     * and need not be waited for. */
+    bool was_made = false;
+    /* What was observed when it was asked for. What is observed later is news only if it differs
+     * from that, for the inventory tells of our own acts, too, and after the answer. None: it has
+     * been observed as it was asked for. */
+    std::optional<Observed> asked_at;
+    bool is_refreshed = false;  // the inventory has been read anew since
+};
+
+/* The kernel vDPA device that is made for the port. */
+struct VdpaAsset : Asset {
+    host::VdpaSpec spec;    // as it was asked for last
+    std::string path;       // of the character device, while it is present
+    bool observed = false;  // the inventory has it, so that it is gone when that has it no more
+    std::vector<std::string> notes;
+    /* Until when the MTU is waited for before it is made. */
+    std::optional<std::chrono::steady_clock::time_point> patient_until;
+};
+
 /* A port: what is wanted and what is known to be there. Its state is not stored but found, at every
- * pass, as the first of these conditions that does not hold:
+ * pass, as the first of these conditions (report::Condition) that does not hold:
  *
- *      row wanted --no--> release: engine lets go, netdev deleted, forgotten
- *          | yes
+ *      row wanted --no--> release: engine lets go, vDPA device removed, representor given back or
+ *          | yes          TAP deleted, forgotten
  *      row valid, no conflict --no--> invalid; or, if it is being served, goes on with
  *          | yes                      the last good settings (config-rejected)
- *      netdev there --no--> provisioning (being made), failed, or invalid (name taken)
+ *      PF in switchdev mode --no--> waiting, or what becomes of the PF's preparation
+ *          | yes
+ *      VF or SF there --no--> waiting; the engine lets go of a device that has vanished
+ *          | yes
+ *      nothing held that belongs to what was wanted before --no--> provisioning (it is let go of,
+ *          | yes                                                   in the order of a release)
+ *      nobody else of ours holds function and device --no--> provisioning (the other lets go first)
+ *          | yes
+ *      netdev there --no--> provisioning (being made or renamed), failed, waiting, or invalid
+ *          | yes            (name taken)
+ *      device can serve --no--> waiting (driver, netdev in use), provisioning (being made), failed
  *          | yes
  *      engine usable --no--> waiting
  *          | yes
@@ -42,21 +102,26 @@ struct Port {
     /* From the database; none when there is no such vDPA row (any more). */
     std::optional<ovs::InterfaceRow> row;
     std::optional<config::ParsedRow> parsed;
+    /* What the device that the row asks for comes to now; none: it asks for none, or nothing is
+     * known of the host yet. */
+    std::optional<Expected<Plan>> candidate;
+
     /* What the port is made to be: the row's settings, or the last good ones. */
-    std::optional<schema::PortSpec> wanted;
+    std::optional<config::PortConfig> wanted;
+    /* `wanted` is what an engine was found to serve: the row has not been good since this agent
+     * began. Then the engine's part is all that is known of it, and the host is left alone. */
+    bool is_adopted = false;
+    std::set<std::string> wanted_things;
+    std::optional<Plan> plan;         // of `wanted`
+    std::optional<Error> plan_error;  // why there is none, although `wanted` has a device
+    /* What the engine is to be told; none while the device is not known. */
+    std::optional<schema::PortSpec> spec;
     /* Has been served with `wanted` or what preceded it, so a bad row does not end it. */
     bool was_served = false;
 
-    /* The netdev. */
-    enum class Netdev { unknown, asked, present, removing, absent };
-    Netdev netdev = Netdev::unknown;
-    int ifindex = 0;
-    /* What was last heard of the name, as an index or as none, while the netdev is asked for. */
-    std::optional<std::optional<int>> heard;
-    host::TapSpec netdev_spec;        // as it was asked for last
-    bool was_open_in_switch = false;  // when it was asked for last
-    bool multi_queue = false;         // of the netdev that is present
-    std::optional<Error> netdev_error;
+    TapAsset tap;
+    RepresentorAsset representor;
+    VdpaAsset vdpa;
 
     /* The engine. */
     std::optional<size_t> engine;
@@ -68,6 +133,8 @@ struct Port {
     std::string socket_file;
     bool reattach = false;  // the engine may hold a netdev that was before this
     std::optional<Error> apply_error;
+    /* What the engine was told last. */
+    std::optional<schema::DeviceSpec> told_device;
     /* What the engine has accepted last. Its status may say less than that: an engine of an older
      * schema passes over what it does not know. */
     std::optional<schema::PortSpec> accepted;
@@ -82,12 +149,17 @@ struct Port {
     bool retry_due = false;  // for the next pass
     bool retrying = false;   // in this pass: what failed is tried again
 
+    /* As last reported. */
+    std::optional<report::PortView> view;
+    bool reported = false;  // to the database, too
+
     /* What is known of the port on its engine is not so any more. */
     void forget_engine_state() {
         status.reset();
         applying = removing = false;
         awaited = 0;
         apply_error.reset();
+        told_device.reset();
         accepted.reset();
     }
 
@@ -102,10 +174,6 @@ struct Port {
         release_error.reset();
     }
 
-    /* As last reported. */
-    std::optional<report::PortView> view;
-    bool reported = false;  // to the database, too
-
     /* Whether the engine serves the port in some way, not necessarily as wanted. */
     bool is_served() const {
         using schema::PortState;
@@ -113,11 +181,21 @@ struct Port {
                status->state != PortState::removed;
     }
 
-    /* Whether the engine has accepted what is wanted. */
+    /* Whether the engine has accepted what it is to be told. */
     bool is_told() const {
-        return status && wanted &&
-               (status->spec == *wanted ||
-                (accepted == wanted && status->generation == accepted_generation));
+        return status && spec &&
+               (status->spec == *spec ||
+                (accepted == spec && status->generation == accepted_generation));
+    }
+
+    /* The device that the engine has open or may be opening; none: none. */
+    std::optional<schema::DeviceSpec> engine_device() const {
+        return status ? std::optional(status->spec.device) : told_device;
+    }
+
+    /* An emulated VF is wanted, or the TAP of one that an earlier agent made goes on. */
+    bool wants_tap() const {
+        return wanted && !wanted->device && wanted->engine.device.kind == schema::DeviceKind::tap;
     }
 };
 

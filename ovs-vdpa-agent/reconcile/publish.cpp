@@ -17,12 +17,115 @@ const log::Module module("port");
 /* A guest can make its port change state as often as it likes. */
 log::RateLimit limit(600, 500);
 
+const char *mode_of(schema::DeviceKind kind) {
+    switch (kind) {
+        case schema::DeviceKind::dpdk:
+            return "hw";
+        case schema::DeviceKind::kernel:
+            return "kernel";
+        case schema::DeviceKind::tap:
+            break;
+    }
+    return "sw";
+}
+
+void show_device(report::PortView &view, const schema::DeviceSpec &device) {
+    view.mode = mode_of(device.kind);
+    view.device = (device.kind == schema::DeviceKind::tap ? "tap:" : "") + device.name;
+}
+
+/* What the port is to be, and what of it is so. */
+void show_settings(report::PortView &view, const Port &port) {
+    if (port.wanted) {
+        const schema::PortSpec &wanted = port.wanted->engine;
+        if (port.spec || !port.wanted->device) {
+            show_device(view, port.spec ? port.spec->device : wanted.device);
+        }
+        view.socket = wanted.socket.path;
+        view.socket_mode = to_string(wanted.socket.mode);
+        view.max_queues = wanted.max_queues;
+    } else if (port.parsed->config) {
+        view.socket = port.parsed->config->engine.socket.path;
+    }
+    if (!port.representor.is_absent() && port.representor.function) {
+        view.function = port.representor.function->text();
+    } else if (port.plan) {
+        view.function = port.plan->function.text();
+    }
+    if (port.is_served()) {
+        const schema::PortSpec &served = *port.status->served;
+        show_device(view, served.device);
+        view.socket = served.socket.path;
+        view.socket_mode = to_string(served.socket.mode);
+        view.max_queues = served.max_queues;
+        if (served.socket.mode == schema::SocketMode::server) {
+            view.served_socket = served.socket.path;
+        }
+    }
+    if (port.status) {
+        const schema::PortStatus &status = *port.status;
+        view.queues = status.queues;
+        view.connections = status.connections;
+        view.features = status.features;
+        view.offered = status.offered;
+        view.withheld = status.withheld;
+        view.device_queues = status.device_queues;
+        view.doorbell = status.doorbell.value_or("");
+        view.device_mac = status.device_mac.value_or("");
+        view.device_mtu = status.device_mtu;
+        view.stall_ms = status.stall_ms;
+    }
+}
+
+/* Whether nothing but the conditions differs, which are not in the row's status. */
+bool is_same_status(report::PortView before, const report::PortView &now) {
+    before.conditions = now.conditions;
+    return before == now;
+}
+
+/* Whether a condition of the engine's part holds, whatever becomes of those before it. */
+std::optional<bool> engine_says(Condition condition, const Port &port, bool engine_ready) {
+    using schema::PortState;
+    const PortState state = port.status ? port.status->state : PortState::removed;
+    switch (condition) {
+        case Condition::engine:
+            return engine_ready;
+        case Condition::opened:
+        case Condition::socket:
+            return port.is_served();
+        case Condition::front_end:
+            return state == PortState::connected || state == PortState::running;
+        case Condition::running:
+            return state == PortState::running;
+        default:
+            return std::nullopt;
+    }
+}
+
+void show_conditions(report::PortView &view, const Port &port, const Verdict &verdict,
+                     bool engine_ready, std::chrono::system_clock::time_point now) {
+    for (size_t i = 0; i < report::n_conditions; i++) {
+        const auto condition = static_cast<Condition>(i);
+        report::ConditionView &shown = view.conditions[i];
+        if (!verdict.unmet || condition < *verdict.unmet) {
+            shown.holds = true;
+        } else if (condition == *verdict.unmet) {
+            shown.holds = false;
+        } else {
+            shown.holds = engine_says(condition, port, engine_ready);
+        }
+        const bool is_as_before = port.view && port.view->conditions[i].holds == shown.holds;
+        shown.since = is_as_before ? port.view->conditions[i].since : now;
+    }
+}
+
 }  // namespace
 
 void Reconciler::publish_host() {
     report::HostView view;
     view.database = connection_;
     view.has_snapshot = has_snapshot_;
+    view.pfs = pfs_.views();
     std::optional<Error> problem = owned_error_;
     if (!host_.errors.empty() && !problem) {
         problem = host_.errors.front();
@@ -50,6 +153,12 @@ void Reconciler::publish_host() {
         }
         view.engines.push_back(std::move(shown));
     }
+    for (const report::PfView &pf : view.pfs) {
+        // That one is being prepared is no fault.
+        if (pf.reason && pf.reason != Reason::pf_preparing && !problem) {
+            problem = Error{*pf.reason, pf.detail};
+        }
+    }
     if (!host_.unknown_keys.empty() && !problem) {
         problem =
             Error{Reason::unknown_key, "Open_vSwitch other_config:" + host_.unknown_keys.front() +
@@ -74,9 +183,11 @@ void Reconciler::publish_host() {
 bool Reconciler::may_be_served_unheard(const Port &port) const {
     const auto unheard = [](const Engine &engine) { return !engine.heard; };
     const bool has_status = port.parsed && (port.parsed->served_socket || port.parsed->was_valid);
+    const bool waits_for_host = port.parsed->config && port.parsed->config->device && !inventory_;
     return has_status && !port.reported &&
-           (port.engine ? unheard(engines_[*port.engine])
-                        : std::any_of(engines_.begin(), engines_.end(), unheard));
+           (waits_for_host ||
+            (port.engine ? unheard(engines_[*port.engine])
+                         : std::any_of(engines_.begin(), engines_.end(), unheard)));
 }
 
 void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Error> &notices) {
@@ -95,33 +206,14 @@ void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Er
         view.reason = view.reason ? view.reason : error.reason;
         view.detail += (view.detail.empty() ? "" : "; ") + error.detail;
     }
+    show_settings(view, port);
     if (port.engine) {
         view.engine = engines_[*port.engine].service->path();
     }
-    if (port.wanted) {
-        view.device = "tap:" + port.wanted->device.name;
-        view.socket = port.wanted->socket.path;
-        view.socket_mode = to_string(port.wanted->socket.mode);
-        view.max_queues = port.wanted->max_queues;
-    } else if (port.parsed->config) {
-        view.socket = port.parsed->config->engine.socket.path;
-    }
-    if (port.is_served()) {
-        const schema::PortSpec &served = *port.status->served;
-        view.socket = served.socket.path;
-        view.socket_mode = to_string(served.socket.mode);
-        view.max_queues = served.max_queues;
-        if (served.socket.mode == schema::SocketMode::server) {
-            view.served_socket = served.socket.path;
-        }
-    }
-    if (port.status) {
-        view.queues = port.status->queues;
-        view.connections = port.status->connections;
-        view.features = port.status->features;
-    }
     const bool same_state = port.view && port.view->state == view.state;
-    view.since = same_state ? port.view->since : std::chrono::system_clock::now();
+    const auto now = std::chrono::system_clock::now();
+    view.since = same_state ? port.view->since : now;
+    show_conditions(view, port, verdict, port.engine && engines_[*port.engine].ready, now);
     if (view == port.view && (port.reported || is_silent)) {
         return;
     }
@@ -134,10 +226,12 @@ void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Er
                          view.reason == Reason::config_rejected;
         bad ? module.warn(limit, text) : module.info(limit, text);
     }
-    const bool is_new = !port.reported && !port.parsed->served_socket;
+    const bool is_new =
+        (!port.reported && !port.parsed->served_socket) || deferred_.contains(port.name);
+    const bool same_status = port.reported && port.view && is_same_status(*port.view, view);
     port.view = view;
     env_.board.set_port(view);
-    if (is_silent) {
+    if (is_silent || same_status) {
         return;
     }
     port.reported = true;
@@ -147,6 +241,19 @@ void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Er
         deferred_.erase(port.name);
         updates_.push_back(report::port_status(view));
     }
+}
+
+/* A row that is gone has no status, but whoever asks is told what is being waited for. */
+void Reconciler::report_release(Port &port) {
+    if (!port.view || !port.release_error || port.view->reason == port.release_error->reason) {
+        return;
+    }
+    port.view->state = state_of_error(*port.release_error);
+    port.view->reason = port.release_error->reason;
+    port.view->detail = "the port is being removed: " + port.release_error->detail;
+    port.view->served_socket.reset();
+    port.view->since = std::chrono::system_clock::now();
+    env_.board.set_port(*port.view);
 }
 
 void Reconciler::defer(const std::string &port, ovs::StatusUpdate update) {

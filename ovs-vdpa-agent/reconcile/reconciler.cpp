@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 
 #include "ovs-vdpa-agent/ovs/log.hpp"
+#include "ovs-vdpa-agent/reconcile/inventory_change.hpp"
 
 namespace vdpa::agent::reconcile {
 
@@ -12,47 +13,23 @@ namespace {
 
 const log::Module module("reconcile");
 
-constexpr std::chrono::seconds owned_retry{2};
-
 }  // namespace
 
-void Reconciler::read_owned() {
-    has_owned_ = false;
-    env_.netdevs.owned_taps(
-        [this](const Expected<std::vector<std::string>> &names) { take_owned(names); });
-}
-
-void Reconciler::take_owned(const Expected<std::vector<std::string>> &names) {
-    if (!names) {
-        if (owned_error_ != names.error()) {
-            module.error(names.error().detail);
-            owned_error_ = names.error();
-        }
-        owned_retry_.expires_after(owned_retry);
-        owned_retry_.async_wait([this](const boost::system::error_code &error) {
-            if (!error) {
-                read_owned();
-            }
-        });
-        for (const auto &[name, known] : ports_) {
-            wake(name);
-        }
-        wake_host();
-        return;
-    }
-    owned_error_.reset();
-    has_owned_ = true;
-    for (const std::string &name : *names) {
-        Port &owned = port(name);
-        if (owned.netdev == Port::Netdev::absent) {
-            owned.netdev = Port::Netdev::unknown;
-        }
-    }
-    for (const auto &[name, known] : ports_) {
-        wake(name);
-    }
-    wake_host();
-}
+Reconciler::Reconciler(Environment environment)
+    : env_(std::move(environment)),
+      pfs_({env_.io, env_.pfs, env_.refresh,
+            [this] {
+                pfs_awake_ = true;
+                wake_host();
+            },
+            [this](const host::Handle &pf) {
+                wake_watchers(pf_key(pf));
+                wake_watchers(bus_key(pf));
+            },
+            env_.backoff}),
+      owned_retry_(env_.io),
+      look_again_(env_.io),
+      deferred_timer_(env_.io) {}
 
 Port &Reconciler::port(const std::string &name) {
     auto &slot = ports_[name];
@@ -122,6 +99,7 @@ void Reconciler::take_parsed(Port &changed, config::ParsedRow parsed) {
 
 void Reconciler::take_global(const ovs::GlobalRow &row) {
     host_ = config::parse_host_config(row);
+    pfs_.set_specs(host_.pfs);
     for (Engine &engine : engines_) {
         engine.service->set_start_params(host_.engine);
     }
@@ -145,10 +123,14 @@ void Reconciler::connection_changed(const ovs::ConnectionState &state) {
     }
     connection_ = state;
     lock_was_held_ = !state.lock_contended && (lock_was_held_ || state.lock_held);
+    wake_all();
+    wake_host();
+}
+
+void Reconciler::wake_all() {
     for (const auto &[name, known] : ports_) {
         wake(name);
     }
-    wake_host();
 }
 
 void Reconciler::wake(const std::string &name) {
@@ -170,38 +152,49 @@ void Reconciler::wake_host() {
 /* Nothing is done before it is known what is wanted and what is ours, nor beside another agent.
  * While the database is away, what was wanted last is kept up. */
 bool Reconciler::may_act() const {
-    return may_report() && has_owned_;
+    return may_report() && unread_ == 0;
 }
 
 bool Reconciler::may_report() const {
     return has_snapshot_ && has_global_ && lock_was_held_;
 }
 
-void Reconciler::run() {
-    pass_posted_ = false;
-    if (may_act()) {
-        remove_strays();
-        const std::set<std::string> names = std::exchange(awake_, {});
-        // Every claim is known before any is judged: rows may have traded sockets.
+/* One pass over the ports that something was heard about. */
+void Reconciler::act() {
+    remove_strays();
+    const std::set<std::string> names = std::exchange(awake_, {});
+    const auto for_each = [this, &names](const std::function<void(Port &)> &what) {
         for (const std::string &name : names) {
             if (const auto found = ports_.find(name); found != ports_.end()) {
-                claim(*found->second);
+                what(*found->second);
             }
         }
-        remove_left_sockets();
-        // What is given back first may be what another port waits for.
-        for (const bool releases : {true, false}) {
-            for (const std::string &name : names) {
-                const auto found = ports_.find(name);
-                if (found != ports_.end() && found->second->row.has_value() != releases) {
-                    advance(*found->second);
-                }
+    };
+    // Every claim is known before any is judged: rows may have traded what they have.
+    for_each([this](Port &port) { examine(port); });
+    remove_left_sockets();
+    // What is given back first may be what another port waits for.
+    for (const bool releases : {true, false}) {
+        for_each([this, releases](Port &port) {
+            if (port.row.has_value() != releases) {
+                advance(port);
             }
-        }
+        });
+    }
+    if (inventory_ && std::exchange(pfs_awake_, false)) {
+        pfs_.advance(*inventory_, [this](const host::Handle &pf) { return users_of(pf); });
+    }
+}
+
+void Reconciler::run() {
+    take_inventory();
+    pass_posted_ = false;
+    if (may_act()) {
+        act();
     } else if (may_report() && owned_error_) {
         for (const std::string &name : awake_) {
             if (const auto found = ports_.find(name); found != ports_.end() && found->second->row) {
-                report(*found->second, {schema::State::failed, owned_error_}, {});
+                report(*found->second, unmet(Condition::netdev, *owned_error_), {});
             }
         }
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a port ends: the engine lets go, then the netdev is deleted, then it is forgotten.
+// How a port ends: the engine lets go, then what was made or changed on the host is undone, then it
+// is forgotten.
 #include <algorithm>
 
 #include "ovs-vdpa-agent/ovs/log.hpp"
@@ -53,7 +54,7 @@ bool Reconciler::release_engine(Port &port) {
                 answered.release_error.reset();
                 if (!result->existed) {
                     answered.forget_engine_state();
-                    hold_socket(answered, "");
+                    update_holds(answered);
                 }
             }
             wake(name);
@@ -61,58 +62,113 @@ bool Reconciler::release_engine(Port &port) {
     return false;
 }
 
-bool Reconciler::release_netdev(Port &port) {
-    if (port.netdev == Port::Netdev::absent) {
-        return true;
-    }
-    if (port.netdev == Port::Netdev::asked || port.netdev == Port::Netdev::removing) {
+bool Reconciler::may_remove(Port &port, const Asset &asset) {
+    if (asset.is_busy()) {
         return false;
     }
     if (port.release_error && !port.retrying) {
         retry_later(port, *port.release_error);
         return false;
     }
-    port.netdev = Port::Netdev::removing;
-    env_.netdevs.remove_tap(port.name, [this, name = port.name](const Expected<void> &result) {
-        Port &answered = *ports_.at(name);  // is not forgotten while it is being removed
+    return true;
+}
+
+std::function<void(Expected<void>)> Reconciler::removal_of(const Port &port, PickAsset pick) {
+    return [this, pick, name = port.name](const Expected<void> &result) {
+        Port &answered = *ports_.at(name);  // is not forgotten while something is being removed
+        Asset &asset = pick(answered);
         if (result) {
-            answered.netdev = Port::Netdev::absent;
-            answered.netdev_error.reset();
+            asset.state = Asset::State::absent;
+            asset.error.reset();
             answered.release_error.reset();
         } else {
-            module.error(limit, name + ": " + result.error().detail);
-            answered.netdev = Port::Netdev::unknown;
+            if (answered.release_error != result.error()) {
+                module.warn(limit, name + ": " + result.error().detail);
+            }
+            asset.state = Asset::State::unknown;
             answered.release_error = result.error();
         }
+        if (answered.representor.is_absent()) {
+            answered.representor = {};
+        }
+        if (answered.vdpa.is_absent()) {
+            answered.vdpa = {};
+        }
+        update_holds(answered);
         wake(name);
-    });
+    };
+}
+
+bool Reconciler::release_tap(Port &port) {
+    if (port.tap.is_absent()) {
+        return true;
+    }
+    if (may_remove(port, port.tap)) {
+        port.tap.state = Asset::State::removing;
+        env_.netdevs.remove_tap(port.name,
+                                removal_of(port, [](Port &each) -> Asset & { return each.tap; }));
+    }
+    return false;
+}
+
+bool Reconciler::release_representor(Port &port) {
+    if (port.representor.is_absent()) {
+        return true;
+    }
+    if (may_remove(port, port.representor)) {
+        port.representor.state = Asset::State::removing;
+        env_.representors.release_representor(
+            port.name, port.row.has_value(),
+            removal_of(port, [](Port &each) -> Asset & { return each.representor; }));
+    }
+    return false;
+}
+
+bool Reconciler::release_vdpa(Port &port) {
+    if (port.vdpa.is_absent()) {
+        return true;
+    }
+    if (may_remove(port, port.vdpa)) {
+        port.vdpa.state = Asset::State::removing;
+        env_.vdpas.remove_vdpa(port.name,
+                               removal_of(port, [](Port &each) -> Asset & { return each.vdpa; }));
+    }
     return false;
 }
 
 bool Reconciler::release(Port &port) {
     if (port.engine && !engines_[*port.engine].ready) {
         std::string left = std::exchange(port.socket_file, "");
-        if (left.empty() && port.wanted && port.wanted->socket.mode == schema::SocketMode::server) {
-            left = port.wanted->socket.path;  // of the time before this agent, perhaps
+        if (left.empty() && port.wanted &&
+            port.wanted->engine.socket.mode == schema::SocketMode::server) {
+            left = port.wanted->engine.socket.path;  // of the time before this agent, perhaps
         }
         if (!left.empty()) {
             engines_[*port.engine].left_sockets[port.name] = left;
         }
     }
     port.wanted.reset();
+    port.wanted_things.clear();
+    port.plan.reset();
+    port.plan_error.reset();
+    port.spec.reset();
+    port.is_adopted = false;
     port.was_served = false;
     port.reattach = false;
     port.apply_error.reset();
-    return release_engine(port) && release_netdev(port);
+    return release_engine(port) && release_vdpa(port) && release_representor(port) &&
+           release_tap(port);
 }
 
 void Reconciler::forget(Port &port) {
     module.info(port.name + ": released");
     const std::string name = port.name;
     place_on(port, std::nullopt);
-    hold_socket(port, "");
+    update_holds(port);
+    watchers_.set(name, {});
     env_.board.erase_port(name);
     deferred_.erase(name);
+    samples_.erase(name);
     updates_.push_back(report::no_port_status(name));
     ports_.erase(name);
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ovs-vdpa-agent/report/show.hpp"
 
-#include <ctime>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "ovs-vdpa-agent/report/text.hpp"
 
 namespace vdpa::agent::report {
 
@@ -11,12 +12,23 @@ namespace {
 
 using nlohmann::json;
 
-std::string time_text(std::chrono::system_clock::time_point time) {
-    const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
-    std::tm utc{};
-    char text[32] = "";
-    if (gmtime_r(&seconds, &utc) != nullptr) {
-        (void)std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+void show_pf(std::ostream &out, const PfView &pf) {
+    out << "PF " << pf.handle.label() << ": ";
+    if (pf.num_vfs) {
+        out << *pf.num_vfs << (*pf.num_vfs == 1 ? " VF" : " VFs") << " asked for, ";
+    }
+    if (pf.reason) {
+        out << to_string(*pf.reason) << ": " << pf.detail;
+    } else {
+        out << "prepared";
+    }
+    out << "\n";
+}
+
+std::string joined(const std::vector<std::string> &words) {
+    std::string text;
+    for (const std::string &word : words) {
+        text += (text.empty() ? "" : " ") + word;
     }
     return text;
 }
@@ -32,6 +44,9 @@ void show_host(std::ostream &out, const HostView &host) {
             out << "not usable";
         }
         out << (engine.problem.empty() ? "" : " (" + engine.problem + ")") << "\n";
+    }
+    for (const PfView &pf : host.pfs) {
+        show_pf(out, pf);
     }
     if (host.reason) {
         out << to_string(*host.reason) << ": " << host.detail << "\n";
@@ -52,17 +67,28 @@ void show_port(std::ostream &out, const PortView &port) {
     line("detail", port.detail);
     line("bridge", port.bridge);
     line("socket", port.socket + (port.socket_mode.empty() ? "" : " (" + port.socket_mode + ")"));
+    line("mode", port.mode);
     line("device", port.device);
+    line("function", port.function);
     line("engine", port.engine);
     if (port.max_queues != 0) {
         line("queues", std::to_string(port.queues) + " of " + std::to_string(port.max_queues));
         line("connections", std::to_string(port.connections));
     }
-    std::string features;
-    for (const std::string &feature : port.features) {
-        features += (features.empty() ? "" : " ") + feature;
+    line("features", joined(port.features));
+    line("offered", joined(port.offered));
+    line("withheld", joined(port.withheld));
+    if (port.device_queues != 0) {
+        line("queue pairs of the device", std::to_string(port.device_queues));
     }
-    line("features", features);
+    line("doorbell", port.doorbell);
+    line("MAC address of the device", port.device_mac);
+    if (port.device_mtu != 0) {
+        line("MTU of the device", std::to_string(port.device_mtu));
+    }
+    if (port.stall_ms != 0) {
+        line("longest stall of other ports", std::to_string(port.stall_ms) + " ms");
+    }
 }
 
 json port_json(const PortView &port) {
@@ -70,7 +96,9 @@ json port_json(const PortView &port) {
                 {"bridge", port.bridge},
                 {"state", to_string(port.state)},
                 {"detail", port.detail},
+                {"mode", port.mode},
                 {"device", port.device},
+                {"function", port.function},
                 {"engine", port.engine},
                 {"socket", port.socket},
                 {"socket_mode", port.socket_mode},
@@ -78,6 +106,13 @@ json port_json(const PortView &port) {
                 {"max_queues", port.max_queues},
                 {"connections", port.connections},
                 {"features", port.features},
+                {"offered", port.offered},
+                {"withheld", port.withheld},
+                {"device_queues", port.device_queues},
+                {"doorbell", port.doorbell},
+                {"device_mac", port.device_mac},
+                {"device_mtu", port.device_mtu},
+                {"stall_ms", port.stall_ms},
                 {"since", time_text(port.since)}};
     out["reason"] = port.reason ? json(to_string(*port.reason)) : json(nullptr);
     out["served_socket"] = port.served_socket ? json(*port.served_socket) : json(nullptr);
@@ -122,6 +157,7 @@ std::string show_json(const HostView &host, const Board::Ports &ports) {
                   {"connected", host.database.connected},
                   {"lock_held", host.database.lock_held}}},
                 {"engines", json::array()},
+                {"pfs", json::array()},
                 {"ports", json::array()}};
     for (const EngineView &engine : host.engines) {
         out["engines"].push_back({{"path", engine.path},
@@ -131,32 +167,19 @@ std::string show_json(const HostView &host, const Board::Ports &ports) {
                                   {"ports", engine.ports},
                                   {"problem", engine.problem}});
     }
+    for (const PfView &pf : host.pfs) {
+        out["pfs"].push_back({{"pf", pf.handle.label()},
+                              {"num_vfs", pf.num_vfs ? json(*pf.num_vfs) : json(nullptr)},
+                              {"reason", pf.reason ? json(to_string(*pf.reason)) : json(nullptr)},
+                              {"detail", pf.detail},
+                              {"since", time_text(pf.since)}});
+    }
     for (const auto &[name, port] : ports) {
         out["ports"].push_back(port_json(*port));
     }
     out["reason"] = host.reason ? json(to_string(*host.reason)) : json(nullptr);
     out["detail"] = host.detail;
     return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
-}
-
-std::string stats_text(const schema::PortStats &stats) {
-    std::ostringstream out;
-    for (const auto &queue : stats.queues) {
-        // The control queue comes behind the last pair.
-        const bool is_control = stats.queues.size() % 2 == 1 && &queue == &stats.queues.back();
-        out << "ring " << queue.index;
-        if (is_control) {
-            out << " (control):";
-        } else {
-            out << " (" << (queue.index % 2 == 0 ? "rx" : "tx") << " of pair " << queue.index / 2
-                << "):";
-        }
-        for (const auto &[name, value] : queue.counters) {
-            out << " " << name << "=" << value;
-        }
-        out << (queue.counters.empty() ? " no counters\n" : "\n");
-    }
-    return out.str();
 }
 
 }  // namespace vdpa::agent::report

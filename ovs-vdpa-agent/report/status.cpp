@@ -26,8 +26,10 @@ ovs::StatusUpdate port_status(const PortView &view) {
     update.keys[key::vdpa_detail] = unless_empty(view.detail);
     update.keys[key::vdpa_served_socket] = view.served_socket;
     update.keys[key::vdpa_engine] = unless_empty(view.engine);
+    // A function may be the port's although nothing can serve its queues.
+    update.keys[key::vdpa_function] = unless_empty(view.function);
     if (view.state != schema::State::invalid) {
-        update.keys[key::vdpa_mode] = "sw";
+        update.keys[key::vdpa_mode] = unless_empty(view.mode);
         update.keys[key::vdpa_device] = unless_empty(view.device);
         update.keys[key::vdpa_queues] =
             std::to_string(view.queues) + "/" + std::to_string(view.max_queues);

@@ -19,6 +19,16 @@ void Board::set_host(HostView view) {
     host_ = std::move(view);
 }
 
+void Board::set_inventory(std::shared_ptr<const host::Inventory> inventory) {
+    const std::lock_guard lock(mutex_);
+    inventory_.swap(inventory);  // what it replaces is destroyed after the lock
+}
+
+std::shared_ptr<const host::Inventory> Board::inventory() const {
+    const std::lock_guard lock(mutex_);
+    return inventory_;
+}
+
 Board::Ports Board::ports() const {
     const std::lock_guard lock(mutex_);
     return ports_;

@@ -113,5 +113,39 @@ TEST(LiesBelow, does_not_take_a_folder_whose_name_only_begins_like_one) {
     EXPECT_FALSE(lies_below("/run/a", {}));
 }
 
+TEST(HostConfig, has_the_pfs_to_prepare_in_their_order) {
+    const HostConfig config =
+        parse({{"vdpa-pfs", " 0000:43:00.1,num-vfs=8  43:00.0 netdevsim/netdevsim10,num-vfs=0"}});
+    const std::vector<host::PfSpec> expected = {{{"pci", "0000:43:00.1"}, 8},
+                                                {{"pci", "0000:43:00.0"}, std::nullopt},
+                                                {{"netdevsim", "netdevsim10"}, 0}};
+    EXPECT_EQ(config.pfs, expected);
+    EXPECT_THAT(config.errors, IsEmpty());
+    EXPECT_THAT(parse({{"vdpa-pfs", ""}}).pfs, IsEmpty());
+}
+
+TEST(HostConfig, names_bad_words_of_vdpa_pfs_and_takes_the_others) {
+    for (const char *word :
+         {"eth0", "0000:43:00.0,", "0000:43:00.0,num-vfs",
+          "0000:43:00.0,num-vfs=", "0000:43:00.0,num-vfs=-1", "0000:43:00.0,num-vfs=65536",
+          "0000:43:00.0,num-vf=4", "0000:43:00.0,num-vfs=4,num-vfs=5", ","}) {
+        const HostConfig config = parse({{"vdpa-pfs", std::string(word) + " 0000:44:00.0"}});
+        ASSERT_THAT(config.errors, SizeIs(1)) << word;
+        EXPECT_EQ(config.errors[0].reason, Reason::bad_pfs) << word;
+        EXPECT_THAT(config.errors[0].detail, HasSubstr("vdpa-pfs")) << word;
+        ASSERT_THAT(config.pfs, SizeIs(1)) << word;
+        EXPECT_EQ(config.pfs[0].handle.device, "0000:44:00.0") << word;
+    }
+    EXPECT_LT(parse({{"vdpa-pfs", std::string(4000, 'x')}}).errors[0].detail.size(), 1024U);
+}
+
+TEST(HostConfig, takes_a_pf_once) {
+    const HostConfig config = parse({{"vdpa-pfs", "43:00.0,num-vfs=4 0000:43:00.0,num-vfs=8"}});
+    ASSERT_THAT(config.pfs, SizeIs(1));
+    EXPECT_EQ(config.pfs[0].num_vfs, 4U);
+    ASSERT_THAT(config.errors, SizeIs(1));
+    EXPECT_EQ(config.errors[0].reason, Reason::bad_pfs);
+}
+
 }  // namespace
 }  // namespace vdpa::agent::config

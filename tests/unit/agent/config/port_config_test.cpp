@@ -189,25 +189,6 @@ TEST_F(PortConfigTest, takes_the_types_of_kernel_netdevs_only) {
     EXPECT_LT(error().detail.size(), 1024U);
 }
 
-TEST_F(PortConfigTest, does_not_take_devices_that_are_not_served_yet) {
-    row.options["vdpa-accelerator-devargs"] = "0000:43:00.2";
-    EXPECT_EQ(error().reason, Reason::device_unsupported);
-    EXPECT_THAT(error().detail, HasSubstr("0000:43:00.2"));
-    row.options.erase("vdpa-accelerator-devargs");
-    row.options["vdpa-representor"] = "0000:43:00.0,vf0";
-    EXPECT_EQ(error().reason, Reason::device_unsupported);
-    row.options.erase("vdpa-representor");
-    row.type = "dpdk";
-    EXPECT_EQ(error().reason, Reason::device_unsupported);
-}
-
-TEST_F(PortConfigTest, never_falls_back_to_software_by_itself) {
-    row.options.erase("vdpa-sw");
-    EXPECT_EQ(error().reason, Reason::no_device);
-    row.options["vdpa-sw"] = "false";
-    EXPECT_EQ(error().reason, Reason::no_device);
-}
-
 TEST_F(PortConfigTest, takes_owner_and_permissions_from_the_host_s_defaults) {
     host.options.socket_owner = {"qemu", "kvm"};
     host.options.socket_perms = 0600;

@@ -29,18 +29,19 @@ class ControlThreadTest : public host::NamespaceTest {
         NamespaceTest::TearDown();
     }
     void start() {
-        auto started = ControlThread::start({{folder.path("engine.sock")}, folder.path("run")},
-                                            {[this](std::vector<ovs::StatusUpdate> updates) {
-                                                 const std::lock_guard lock(mutex_);
-                                                 for (const auto &update : updates) {
-                                                     for (const auto &[key, value] : update.keys) {
-                                                         statuses_[update.interface][key] =
-                                                             value.value_or("");
-                                                     }
-                                                 }
-                                                 changed_.notify_all();
-                                             },
-                                             [this] { passed_.set_value(); }});
+        auto started = ControlThread::start(
+            {{folder.path("engine.sock")}, folder.path("run")},
+            {[this](std::vector<ovs::StatusUpdate> updates) {
+                 const std::lock_guard lock(mutex_);
+                 for (const auto &update : updates) {
+                     for (const auto &[key, value] : update.keys) {
+                         statuses_[update.interface][key] = value.value_or("");
+                     }
+                 }
+                 changed_.notify_all();
+             },
+             [](const std::string &, std::function<void(bool)> done) { done(false); },
+             [this] { passed_.set_value(); }});
         ASSERT_TRUE(started) << started.error().detail;
         control = std::move(*started);
     }
@@ -121,8 +122,8 @@ TEST_F(ControlThreadTest, deletes_what_no_row_names_any_more_after_a_restart) {
 }
 
 TEST_F(ControlThreadTest, answers_questions_about_ports_that_are_not_there) {
-    std::promise<Expected<schema::PortStats>> answer;
-    control->stats("vm1", [&answer](const auto &stats) { answer.set_value(stats); });
+    std::promise<Expected<report::StatsView>> answer;
+    control->stats("vm1", false, [&answer](const auto &stats) { answer.set_value(stats); });
     const auto stats = answer.get_future().get();
     ASSERT_FALSE(stats);
     EXPECT_THAT(stats.error().detail, HasSubstr("vm1"));

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include <future>
+
 #include "tests/unit/agent/ovs/database_fixture.hpp"
 
 namespace vdpa::test {
@@ -75,6 +77,20 @@ TEST_F(HandOver, first_one_is_complete_and_holds_vdpa_ports_only) {
     EXPECT_EQ(row.ofport, std::nullopt);
     EXPECT_EQ(row.bridge, "br0");
     EXPECT_EQ(row.datapath_type, "netdev");
+}
+
+TEST_F(HandOver, knows_of_interfaces_that_are_no_vdpa_ports_when_it_is_asked) {
+    start_server();
+    vsctl({"add-port", "br0", "eth7"});
+    start_agent();
+    for (const auto &[name, exists] : {std::pair("eth7", true), std::pair("eth8", false)}) {
+        std::promise<bool> answer;
+        agent_->thread().has_interface(name,
+                                       [&answer](bool is_there) { answer.set_value(is_there); });
+        auto answered = answer.get_future();
+        ASSERT_EQ(answered.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+        EXPECT_EQ(answered.get(), exists) << name;
+    }
 }
 
 TEST_F(HandOver, accepts_the_socket_in_external_ids_and_under_its_alias) {

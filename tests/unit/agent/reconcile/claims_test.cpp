@@ -14,27 +14,29 @@ using testing::IsEmpty;
 
 TEST(Claims, tell_who_wants_a_thing_by_name) {
     Claims claims;
-    claims.set("b", "x");
-    claims.set("a", "x");
+    claims.set("b", {"x", "y"});
+    claims.set("a", {"x"});
     EXPECT_THAT(claims.of("x"), ElementsAre("a", "b"));
-    EXPECT_EQ(claims.by("a"), "x");
+    EXPECT_THAT(claims.of("y"), ElementsAre("b"));
+    EXPECT_THAT(claims.by("b"), ElementsAre("x", "y"));
 }
 
-TEST(Claims, on_another_thing_end_the_one_before) {
+TEST(Claims, on_other_things_end_those_before_and_tell_what_differs) {
     Claims claims;
-    claims.set("a", "x");
-    EXPECT_EQ(claims.set("a", "y"), "x");
+    EXPECT_THAT(claims.set("a", {"x", "y"}), ElementsAre("x", "y"));
+    EXPECT_THAT(claims.set("a", {"y", "z"}), ElementsAre("x", "z"));
+    EXPECT_THAT(claims.set("a", {"y", "z"}), IsEmpty());
     EXPECT_THAT(claims.of("x"), IsEmpty());
-    EXPECT_THAT(claims.of("y"), ElementsAre("a"));
+    EXPECT_THAT(claims.of("z"), ElementsAre("a"));
 }
 
-TEST(Claims, on_nothing_end_the_one_before) {
+TEST(Claims, on_nothing_end_those_before) {
     Claims claims;
-    claims.set("a", "x");
-    claims.set("a", "");
-    EXPECT_EQ(claims.by("a"), "");
+    claims.set("a", {"x"});
+    EXPECT_THAT(claims.set("a", {}), ElementsAre("x"));
+    EXPECT_THAT(claims.by("a"), IsEmpty());
     EXPECT_THAT(claims.of("x"), IsEmpty());
-    EXPECT_THAT(claims.of(""), IsEmpty());
+    EXPECT_THAT(claims.set("b", {}), IsEmpty());
 }
 
 TEST(Backoff, doubles_up_to_its_limit_with_a_jitter_of_a_tenth_either_way) {

@@ -128,6 +128,10 @@ void FakeEngine::apply(const schema::PortSpec &spec, Reply<schema::PortApplyResu
             faults.push_back(spec.name + " is to be served on " + spec.socket.path + " while " +
                              name + " is");
         }
+        if ((name == spec.name) != (other.accepted.device == spec.device)) {
+            faults.push_back(spec.name + " is to have " + spec.device.name + " while " + name +
+                             " has " + other.accepted.device.name);
+        }
     }
     const bool is_new = !ports_.contains(spec.name);
     Ported &port = ports_[spec.name];
@@ -242,6 +246,19 @@ std::string FakeEngine::socket_of(const std::string &port) const {
     return found != ports_.end() && found->second.status.served
                ? found->second.status.served->socket.path
                : "";
+}
+
+std::string FakeEngine::device_of(const std::string &port) const {
+    const auto found = ports_.find(port);
+    return found != ports_.end() && found->second.status.served
+               ? found->second.status.served->device.name
+               : "";
+}
+
+bool FakeEngine::has_open(const std::string &device) const {
+    return std::any_of(ports_.begin(), ports_.end(), [&device](const auto &each) {
+        return each.second.accepted.device.name == device;
+    });
 }
 
 size_t FakeEngine::count(const std::string &call) const {

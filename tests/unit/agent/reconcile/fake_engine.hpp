@@ -51,6 +51,10 @@ class FakeEngine : public engine::EngineService {
     /* The path that the port is served on; empty: it is not. */
     std::string socket_of(const std::string &port) const;
     bool has(const std::string &port) const { return ports_.contains(port); }
+    /* The device that the port is served with; empty: it is not. */
+    std::string device_of(const std::string &port) const;
+    /* Whether a port has that device, and be it that it could not be served. */
+    bool has_open(const std::string &device) const;
     size_t count(const std::string &call) const;
 
     /* Behaviour. */

@@ -207,11 +207,11 @@ TEST_F(Provisioning, counters_come_from_the_engine) {
     start();
     set_socket("vm1", "/run/1.sock");
     settle();
-    std::optional<Expected<schema::PortStats>> answer;
-    agent->stats("vm1", [&answer](const auto &stats) { answer = stats; });
+    std::optional<Expected<report::StatsView>> answer;
+    agent->stats("vm1", false, [&answer](const auto &stats) { answer = stats; });
     settle();
     ASSERT_TRUE(answer && *answer);
-    EXPECT_EQ((*answer)->queues.at(0).counters.at("packets"), 3U);
+    EXPECT_EQ((*answer)->now.at(0).at("packets"), 3U);
 }
 
 TEST_F(Provisioning, there_are_no_counters_of_a_port_that_is_not_served) {
@@ -220,8 +220,8 @@ TEST_F(Provisioning, there_are_no_counters_of_a_port_that_is_not_served) {
     set_socket("vm1", "/run/1.sock");
     settle();
     for (const char *name : {"vm1", "vm2"}) {
-        std::optional<Expected<schema::PortStats>> answer;
-        agent->stats(name, [&answer](const auto &stats) { answer = stats; });
+        std::optional<Expected<report::StatsView>> answer;
+        agent->stats(name, false, [&answer](const auto &stats) { answer = stats; });
         ASSERT_TRUE(answer);
         ASSERT_FALSE(*answer);
         EXPECT_THAT(answer->error().detail, HasSubstr(name));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/agent/reconcile/stack.hpp"
 
+#include <boost/asio/post.hpp>
+
 namespace vdpa::agent::reconcile {
 
 namespace {
@@ -11,13 +13,20 @@ constexpr std::chrono::seconds longest_wait{10};
 
 }  // namespace
 
-Stack::Stack() : engine(add_engine("/run/engine.sock")) {}
+Stack::Stack() : engine(add_engine("/run/engine.sock")) {
+    host.has_row = [this](const std::string &name) { return rows_.contains(name); };
+    host.has_open = [this](const std::string &path) {
+        return std::any_of(engines.begin(), engines.end(),
+                           [&path](const auto &each) { return each->has_open(path); });
+    };
+}
 
 Stack::~Stack() {
     for (const auto &each : engines) {
         EXPECT_THAT(each->faults, testing::IsEmpty());
         each->detach();
     }
+    EXPECT_THAT(host.faults, testing::IsEmpty());
     agent.reset();  // before what it stands on
 }
 
@@ -35,9 +44,15 @@ void Stack::start_agent() {
     board = std::make_unique<report::Board>();
     database_open_ = false;
     agent = std::make_unique<Reconciler>(Reconciler::Environment{
-        *agent_io, netdevs, accounts, *board,
+        *agent_io, netdevs, host, host, host, accounts, *board,
         [this](const std::vector<ovs::StatusUpdate> &updates) { take_updates(updates); },
-        [this] { first_passes++; }, backoff, first_report_delay});
+        [this](const std::string &name, std::function<void(bool)> done) {
+            const bool exists = rows_.contains(name) || other_rows.contains(name);
+            boost::asio::post(*agent_io, [done = std::move(done), exists] { done(exists); });
+        },
+        [this](const host::Handle &, std::function<void()> done) { refresh(std::move(done)); },
+        [this](std::function<void()> done) { refresh(std::move(done)); },
+        [this] { first_passes++; }, backoff, first_report_delay, mtu_patience});
     std::vector<engine::EngineService *> services;
     for (size_t i = 0; i < engines.size(); i++) {
         engines[i]->attach(*agent, i);
@@ -50,6 +65,19 @@ void Stack::start_agent() {
     for (const auto &[name, device] : netdevs.devices) {
         netdevs.tell(name);
     }
+    host.attach([this](std::shared_ptr<const host::Inventory> inventory) {
+        agent->inventory_changed(std::move(inventory));
+    });
+}
+
+void Stack::refresh(std::function<void()> done) {
+    refreshed++;
+    host.publish();
+    boost::asio::post(io, [done = std::move(done), io = agent_io.get(), this] {
+        if (io == agent_io.get()) {
+            boost::asio::post(*io, done);
+        }
+    });
 }
 
 void Stack::obtain_lock() {
@@ -106,6 +134,17 @@ void Stack::set_socket(const std::string &name, const std::string &path) {
     set(name, sw(path));
 }
 
+void Stack::set_mtu(const std::string &name, int64_t mtu) {
+    rows_.at(name).mtu = mtu;
+    ovs::Changes changes;
+    changes.interfaces.push_back(as_read(name));
+    commit(std::move(changes));
+}
+
+void Stack::set_vf(const std::string &name, uint32_t vf) {
+    set(name, on("/run/" + name + ".sock", "0000:43:00." + std::to_string(vf + 2)));
+}
+
 void Stack::remove(const std::string &name) {
     rows_.erase(name);
     statuses_.erase(name);
@@ -139,6 +178,7 @@ void Stack::commit(ovs::Changes changes) {
         changes.has_global = true;
         agent->database_changed(std::move(changes));
     }
+    boost::asio::post(io, [this] { host.switch_looks(); });
 }
 
 void Stack::take_updates(const std::vector<ovs::StatusUpdate> &updates) {
@@ -164,6 +204,11 @@ void Stack::settle() {
         }
     }
     ADD_FAILURE() << "does not come to rest";
+}
+
+void Stack::take_steps(int steps) {
+    for (int i = 0; i < steps && step(); i++) {
+    }
 }
 
 /* Does one thing that is due, and says whether there was any. */

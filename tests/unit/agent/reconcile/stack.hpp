@@ -12,6 +12,7 @@
 
 #include "ovs-vdpa-agent/reconcile/reconciler.hpp"
 #include "tests/unit/agent/reconcile/fake_engine.hpp"
+#include "tests/unit/agent/reconcile/fake_host.hpp"
 #include "tests/unit/agent/reconcile/fake_netdevs.hpp"
 
 namespace vdpa::agent::reconcile {
@@ -53,6 +54,10 @@ class Stack : public testing::Test {
     void set(const std::string &name, schema::StringMap options,
              schema::StringMap external_ids = {});
     void set_socket(const std::string &name, const std::string &path);
+    /* What ovs-vswitchd writes. */
+    void set_mtu(const std::string &name, int64_t mtu);
+    /* On the VF of that number of FakeHost::add_pf(), by its PCI address. */
+    void set_vf(const std::string &name, uint32_t vf);
     void remove(const std::string &name);
     /* Several changes in one transaction. */
     void in_one_transaction(const std::function<void()> &changes);
@@ -60,6 +65,8 @@ class Stack : public testing::Test {
 
     /* Runs until nothing is left to be done at once. */
     void settle();
+    /* Does that many things that are due, or fewer if there are not as many. */
+    void take_steps(int steps);
     /* Runs until it is so, for no longer than a few seconds. */
     testing::AssertionResult until(const std::function<bool()> &condition);
 
@@ -69,23 +76,42 @@ class Stack : public testing::Test {
     std::string reason(const std::string &name) const { return status(name, "vdpa-reason"); }
     std::string detail(const std::string &name) const { return status(name, "vdpa-detail"); }
     std::string served(const std::string &name) const { return status(name, "vdpa-served-socket"); }
+    std::string function(const std::string &name) const { return status(name, "vdpa-function"); }
+    std::string host_status(const std::string &key) const { return status("", key); }
 
     boost::asio::io_context io;  // of the world; an agent has its own, which ends with it
     BackoffLimits backoff = no_retries;
     std::chrono::milliseconds first_report_delay{0};
+    std::chrono::milliseconds mtu_patience{0};
     FakeNetdevs netdevs{io};
+    FakeHost host{io};
     FakeAccounts accounts;
     std::unique_ptr<report::Board> board;
     std::unique_ptr<boost::asio::io_context> agent_io;
     std::vector<std::unique_ptr<FakeEngine>> engines;
     FakeEngine &engine;  // the first
     std::unique_ptr<Reconciler> agent;
+    std::set<std::string> other_rows;  // Interfaces that are no vDPA ports
+    size_t refreshed = 0;              // times the inventory was to be read anew
     size_t first_passes = 0;
     size_t writes = 0;  // updates of rows' status
 
     FakeEngine &add_engine(const std::string &path);
     schema::StringMap sw(const std::string &path) const {
         return {{"vdpa-socket", path}, {"vdpa-sw", "true"}};
+    }
+
+    /* A row on a device, by that value of vdpa-accelerator-devargs; empty: none. */
+    static schema::StringMap on(const std::string &path, const std::string &device = "",
+                                const std::string &representor = "") {
+        schema::StringMap options{{"vdpa-socket", path}};
+        if (!device.empty()) {
+            options["vdpa-accelerator-devargs"] = device;
+        }
+        if (!representor.empty()) {
+            options["vdpa-representor"] = representor;
+        }
+        return options;
     }
 
     static schema::PortSpec spec_of(const std::string &name, const std::string &path) {
@@ -99,6 +125,7 @@ class Stack : public testing::Test {
 
   private:
     bool step();
+    void refresh(std::function<void()> done);
     void take_updates(const std::vector<ovs::StatusUpdate> &updates);
     void commit(ovs::Changes changes);
     ovs::InterfaceRow as_read(const std::string &name) const;

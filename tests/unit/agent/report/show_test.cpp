@@ -131,23 +131,55 @@ TEST_F(Show, tells_how_it_stands_with_the_database) {
     EXPECT_EQ(connection_text(host), "unix:db.sock: not connected; nothing read yet");
 }
 
-TEST(Stats, name_each_ring_by_its_direction_and_pair) {
-    schema::PortStats stats;
-    stats.queues = {{0, {{"packets", 3}, {"bytes", 180}}}, {1, {}}, {2, {}}, {3, {{"kicks", 4}}}};
-    EXPECT_EQ(stats_text(stats),
-              "ring 0 (rx of pair 0): bytes=180 packets=3\n"
-              "ring 1 (tx of pair 0): no counters\n"
-              "ring 2 (rx of pair 1): no counters\n"
-              "ring 3 (tx of pair 1): kicks=4\n");
+TEST_F(Show, as_text_tells_of_a_device_what_is_known) {
+    port.mode = "hw";
+    port.device = "0000:43:00.2";
+    port.function = "0000:43:00.0,pf0vf0";
+    port.offered = {"mq", "ring_packed"};
+    port.withheld = {"log_all"};
+    port.device_queues = 16;
+    port.doorbell = "mapped";
+    port.device_mac = "02:00:00:00:00:01";
+    port.device_mtu = 9000;
+    port.stall_ms = 12;
+    const std::string text = show_text(host, ports(), false);
+    for (const char *line :
+         {"    mode: hw\n", "    device: 0000:43:00.2\n", "    function: 0000:43:00.0,pf0vf0\n",
+          "    offered: mq ring_packed\n", "    withheld: log_all\n",
+          "    queue pairs of the device: 16\n", "    doorbell: mapped\n",
+          "    MAC address of the device: 02:00:00:00:00:01\n", "    MTU of the device: 9000\n",
+          "    longest stall of other ports: 12 ms\n"}) {
+        EXPECT_THAT(text, HasSubstr(line));
+    }
+    const json shown = json::parse(show_json(host, ports()))["ports"][0];
+    EXPECT_EQ(shown["mode"], "hw");
+    EXPECT_EQ(shown["function"], "0000:43:00.0,pf0vf0");
+    EXPECT_EQ(shown["withheld"], (json{"log_all"}));
+    EXPECT_EQ(shown["device_queues"], 16);
+    EXPECT_EQ(shown["doorbell"], "mapped");
+    EXPECT_EQ(shown["device_mac"], "02:00:00:00:00:01");
+    EXPECT_EQ(shown["device_mtu"], 9000);
+    EXPECT_EQ(shown["stall_ms"], 12);
 }
 
-TEST(Stats, name_the_control_queue_behind_the_pairs) {
-    schema::PortStats stats;
-    stats.queues = {{0, {}}, {1, {}}, {2, {{"packets", 1}}}};
-    EXPECT_EQ(stats_text(stats),
-              "ring 0 (rx of pair 0): no counters\n"
-              "ring 1 (tx of pair 0): no counters\n"
-              "ring 2 (control): packets=1\n");
+TEST_F(Show, tells_how_the_preparation_of_pfs_stands) {
+    PfView ready;
+    ready.handle = {"pci", "0000:43:00.0"};
+    ready.num_vfs = 8;
+    PfView held;
+    held.handle = {"pci", "0000:43:00.1"};
+    held.reason = Reason::pf_needs_drain;
+    held.detail = "in use by vm1";
+    host.pfs = {ready, held};
+    const std::string text = show_text(host, {}, true);
+    EXPECT_THAT(text, HasSubstr("PF 0000:43:00.0: 8 VFs asked for, prepared\n"));
+    EXPECT_THAT(text, HasSubstr("PF 0000:43:00.1: pf-needs-drain: in use by vm1\n"));
+    const json shown = json::parse(show_json(host, {}))["pfs"];
+    ASSERT_EQ(shown.size(), 2U);
+    EXPECT_EQ(shown[0]["num_vfs"], 8);
+    EXPECT_EQ(shown[0]["reason"], nullptr);
+    EXPECT_EQ(shown[1]["num_vfs"], nullptr);
+    EXPECT_EQ(shown[1]["reason"], "pf-needs-drain");
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ PortView running_port() {
     PortView view;
     view.name = "vm1";
     view.state = State::running;
+    view.mode = "sw";
     view.device = "tap:vm1";
     view.engine = "/run/engine.sock";
     view.socket = "/run/1.sock";
@@ -34,8 +35,20 @@ TEST(PortStatus, of_a_running_port_has_what_there_is_to_know) {
         {"vdpa-state", "running"},           {"vdpa-reason", std::nullopt},
         {"vdpa-detail", std::nullopt},       {"vdpa-mode", "sw"},
         {"vdpa-device", "tap:vm1"},          {"vdpa-queues", "2/4"},
-        {"vdpa-engine", "/run/engine.sock"}, {"vdpa-served-socket", "/run/1.sock"}};
+        {"vdpa-engine", "/run/engine.sock"}, {"vdpa-served-socket", "/run/1.sock"},
+        {"vdpa-function", std::nullopt}};
     EXPECT_EQ(update.keys, expected);
+}
+
+TEST(PortStatus, tells_of_a_device_which_function_it_is_and_who_moves_the_packets) {
+    PortView view = running_port();
+    view.mode = "hw";
+    view.device = "0000:43:00.2";
+    view.function = "0000:43:00.0,pf0vf0";
+    const auto keys = port_status(view).keys;
+    EXPECT_EQ(keys.at("vdpa-mode"), "hw");
+    EXPECT_EQ(keys.at("vdpa-device"), "0000:43:00.2");
+    EXPECT_EQ(keys.at("vdpa-function"), "0000:43:00.0,pf0vf0");
 }
 
 TEST(PortStatus, of_an_invalid_row_claims_no_device) {

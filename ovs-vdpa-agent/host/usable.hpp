@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "ovs-vdpa-agent/host/inventory.hpp"
+#include "schema/support/error.hpp"
+
+namespace vdpa::agent::host {
+
+/* Why DPDK cannot drive the function of `owner`, and what to do: no-device, where it is no device
+ * of this host; driver-mismatch, which names the driver that it is bound to and the one that is
+ * needed. */
+std::optional<Error> dpdk_problem(const Pf &owner, const Function &function);
+
+/* Somebody else uses the function on this host: device-busy. */
+std::optional<Error> busy_problem(const Function &function);
+
+/* A kernel vDPA device that has no character device: device-missing. */
+std::optional<Error> vdpa_problem(const VdpaDevice &device);
+
+}  // namespace vdpa::agent::host

@@ -122,6 +122,13 @@ def stack_no_offload() -> Iterator[Stack]:
 
 
 @pytest.fixture
+def kernel_ovs() -> Iterator[Stack]:
+    """Open vSwitch alone, with neither engine nor agent."""
+    with Stack(engine=False, agent=False) as box:
+        yield box
+
+
+@pytest.fixture
 def netdevsim() -> Iterator[NetdevsimBus]:
     """Makes switchdev NICs."""
     bus = NetdevsimBus()

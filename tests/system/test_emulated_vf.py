@@ -15,7 +15,7 @@ def test_testpmd_is_reached_through_kernel_ovs(stack: Stack) -> None:
     assert front_end.statistics()["TX-packets"] >= 5
 
 
-@pytest.mark.bound(400)
+@pytest.mark.bound(600)
 def test_uml_guest_speaks_tcp_with_offloads(stack: Stack) -> None:
     guest, peer = running_vm(stack)
     status = stack.wait_state("vm1", "running")

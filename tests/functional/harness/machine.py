@@ -25,7 +25,7 @@ TOOLS = ("qemu-system-x86_64", "busybox", "depmod", "modprobe")
 
 _BOOT_MODULES = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"]
 # How long a guest on a busy machine may take until its command runs.
-_BOOT_BOUND = 120.0
+_BOOT_BOUND = 300.0
 # An emulated guest that the host gives no time for seconds is not broken: no check of the timer at
 # boot, no watchdog of processors.
 _APPEND = ("console=ttyS0 panic=-1 quiet no_timer_check nowatchdog "

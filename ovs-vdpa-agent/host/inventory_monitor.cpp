@@ -54,7 +54,11 @@ void InventoryMonitor::start() {
     patience_.expires_after(settings_.patience);
     patience_.async_wait([this](const boost::system::error_code &error) {
         if (!error && !inventory_) {
-            module.warn(limit, "the kernel is slow to tell what this host has; the rest follows");
+            std::string names;
+            for (const std::string &name : missing()) {
+                names += (names.empty() ? "" : ", ") + name;
+            }
+            module.info(limit, "begins without what does not answer: " + names);
             is_impatient_ = true;
             update();
         }
@@ -121,21 +125,31 @@ void InventoryMonitor::read_vdpa(std::function<void()> done) {
         std::move(done));
 }
 
-/* SFs and VFs have devlink devices, too, and may be many. */
+/* SFs and VFs have devlink devices, too, and may be many; and until their drivers are ready they
+ * cannot be asked. */
 bool InventoryMonitor::has_eswitch(const Handle &device) const {
     const auto known = sysfs_.devices.find(device);
-    return device.bus != "auxiliary" && (known == sysfs_.devices.end() || !known->second.pf);
+    if (device.bus == "pci") {
+        return known != sysfs_.devices.end() && !known->second.pf;
+    }
+    return device.bus != "auxiliary";
 }
 
 void InventoryMonitor::read_eswitches() {
+    const auto &devices = devlink_.state().devices;
+    stirred_.merge(devlink_.take_stirred());
     if (!has_sysfs_) {
         return;
     }
-    const auto &devices = devlink_.state().devices;
     bool has_other_bus = false;
-    for (const Handle &device : devlink_.take_stirred()) {
-        if (devices.contains(device) && has_eswitch(device)) {
+    for (const Handle &device : std::exchange(stirred_, {})) {
+        if (!devices.contains(device)) {
+            continue;
+        }
+        if (has_eswitch(device)) {
             devlink_.read_eswitch(device);
+        } else if (device.bus == "pci" && !sysfs_.devices.contains(device)) {
+            stirred_.insert(device);  // sysfs will say what it is
         }
         has_other_bus = has_other_bus || wanted_.contains(device);
     }
@@ -144,16 +158,23 @@ void InventoryMonitor::read_eswitches() {
     }
 }
 
-bool InventoryMonitor::is_complete() const {
-    if (!has_sysfs_ || !has_vdpa_ || !devlink_.is_ready() || !links_.is_ready()) {
-        return false;
-    }
+std::vector<std::string> InventoryMonitor::missing() const {
+    std::vector<std::string> names;
+    const auto need = [&names](bool is_there, const char *name) {
+        if (!is_there) {
+            names.emplace_back(name);
+        }
+    };
+    need(links_.is_ready(), "rtnetlink");
+    need(devlink_.is_ready(), "devlink");
+    need(has_sysfs_, "sysfs");
+    need(has_vdpa_, "vdpa");
     for (const auto &[device, eswitch] : devlink_.state().devices) {
         if (!eswitch && has_eswitch(device)) {
-            return false;
+            names.push_back("the eswitch of " + device.text());
         }
     }
-    return true;
+    return names;
 }
 
 void InventoryMonitor::changed() {
@@ -185,7 +206,7 @@ void InventoryMonitor::update() {
         has_sysfs_ = false;
         read_sysfs();
     }
-    if (!inventory_ && !is_impatient_ && !is_complete()) {
+    if (!inventory_ && !is_impatient_ && !missing().empty()) {
         return;
     }
     auto inventory = std::make_shared<const Inventory>(

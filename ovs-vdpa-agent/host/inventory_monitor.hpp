@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "ovs-vdpa-agent/host/background_reads.hpp"
 #include "ovs-vdpa-agent/host/devlink_monitor.hpp"
@@ -62,7 +63,8 @@ class InventoryMonitor {
     void read_vdpa(std::function<void()> done = {});
     void read_eswitches();
     bool has_eswitch(const Handle &device) const;
-    bool is_complete() const;
+    /* What was not yet read once. */
+    std::vector<std::string> missing() const;
     void changed();
     void update();
     void watch_vf_macs(const Inventory &inventory);
@@ -80,6 +82,7 @@ class InventoryMonitor {
     bool is_impatient_ = false;
     /* Devices of other buses that sysfs was asked for. */
     std::set<Handle> wanted_;
+    std::set<Handle> stirred_;  // whose eswitch is to be asked
     bool is_update_due_ = false;
     std::chrono::nanoseconds update_cost_{0};
     boost::asio::steady_timer update_;

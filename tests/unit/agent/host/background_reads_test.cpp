@@ -119,8 +119,9 @@ TEST_F(BackgroundReadsTest, leave_time_for_others) {
 TEST_F(BackgroundReadsTest, are_dropped_with_their_owner) {
     {
         BackgroundReads reads(io);
-        reads.run("slow", waiting("slow", opened), done("done"));
-        reads.run("quick", quick("quick"), done("done"));
+        reads.run("a", waiting("a", opened), done("a is done"));
+        reads.run("b", waiting("b", opened), done("b is done"));
+        reads.run("b", quick("more of b"), done("more of b is done"));
         ASSERT_TRUE(until([this] { return started == 2; }));
     }
     gate.set_value();

@@ -1,32 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ovs-vdpa-agent/host/device_files.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <memory>
 
+#include "ovs-vdpa-agent/host/folders.hpp"
 #include "schema/support/unique_fd.hpp"
 
 namespace vdpa::agent::host {
 
 namespace {
-
-struct FolderCloser {
-    void operator()(DIR *folder) const { ::closedir(folder); }
-};
-
-/* The last component of what a link points to; empty if it is none. */
-std::string link_name(const std::string &path) {
-    std::array<char, PATH_MAX> target{};
-    const ssize_t size = ::readlink(path.c_str(), target.data(), target.size());
-    const std::string text(target.data(), size > 0 ? static_cast<size_t>(size) : 0);
-    return text.substr(text.rfind('/') + 1);
-}
 
 int write_file(const std::string &path, const std::string &text) {
     const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC));
@@ -49,7 +35,7 @@ bool DeviceFiles::exists() const {
 }
 
 std::string DeviceFiles::driver() const {
-    return link_name(path_ + "/driver");
+    return link_name(path_ + "/driver").value_or("");
 }
 
 std::string DeviceFiles::driver_override() const {
@@ -75,26 +61,16 @@ std::optional<std::string> DeviceFiles::read(const std::string &attribute) const
     return text;
 }
 
-std::vector<std::string> DeviceFiles::entries(const std::string &prefix) const {
-    std::vector<std::string> names;
-    const std::unique_ptr<DIR, FolderCloser> folder(::opendir(path_.c_str()));
-    while (folder) {
-        const dirent *entry = ::readdir(folder.get());
-        if (!entry) {
-            break;
-        }
-        std::string name = entry->d_name;
-        if (name.starts_with(prefix)) {
-            names.push_back(std::move(name));
-        }
-    }
-    return names;
+std::vector<std::string> DeviceFiles::entries(const char *prefix) const {
+    return host::entries(path_, prefix);
 }
 
 std::vector<Handle> DeviceFiles::vfs() const {
     std::vector<Handle> devices;
     for (const std::string &name : entries("virtfn")) {
-        devices.push_back({device_.bus, link_name(path_ + "/" + name)});
+        if (auto device = link_name(path_ + "/" + name)) {
+            devices.push_back({device_.bus, std::move(*device)});
+        }
     }
     return devices;
 }

@@ -27,7 +27,7 @@ class DeviceFiles {
     /* The VFs of a PF: what its links virtfnN point to. */
     std::vector<Handle> vfs() const;
     /* Names of the entries of its folder that begin so. */
-    std::vector<std::string> entries(const std::string &prefix) const;
+    std::vector<std::string> entries(const char *prefix) const;
 
     int write(const std::string &attribute, const std::string &value) const;
     int bind(const std::string &driver) const;

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ovs-vdpa-agent/host/sysfs.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <unistd.h>
 
 #include <charconv>
 #include <memory>
 #include <vector>
 
+#include "ovs-vdpa-agent/host/folders.hpp"
 #include "ovs-vdpa-agent/host/inventory.hpp"
 #include "schema/support/unique_fd.hpp"
 
@@ -18,27 +17,6 @@ namespace vdpa::agent::host {
 namespace {
 
 constexpr uint32_t network_class = 0x02;
-
-struct FolderCloser {
-    void operator()(DIR *folder) const { ::closedir(folder); }
-};
-using OpenFolder = std::unique_ptr<DIR, FolderCloser>;
-
-std::vector<std::string> entries(const std::string &path, const char *prefix = "") {
-    std::vector<std::string> names;
-    const OpenFolder folder(::opendir(path.c_str()));
-    while (folder) {
-        const dirent *entry = ::readdir(folder.get());
-        if (!entry) {
-            break;
-        }
-        const std::string_view name = entry->d_name;
-        if (name != "." && name != ".." && name.starts_with(prefix)) {
-            names.emplace_back(name);
-        }
-    }
-    return names;
-}
 
 /* An attribute's number, in decimal or with 0x. */
 std::optional<uint32_t> read_number(const std::string &path) {
@@ -55,17 +33,6 @@ std::optional<uint32_t> read_number(const std::string &path) {
     const auto [end, error] =
         std::from_chars(text.data(), text.data() + text.size(), value, is_hex ? 16 : 10);
     return error == std::errc{} ? std::optional(value) : std::nullopt;
-}
-
-/* The last component of what a link points to. */
-std::optional<std::string> link_name(const std::string &path) {
-    char target[PATH_MAX];
-    const ssize_t size = ::readlink(path.c_str(), target, sizeof target);
-    if (size <= 0) {
-        return std::nullopt;
-    }
-    const std::string_view text(target, static_cast<size_t>(size));
-    return std::string(text.substr(text.rfind('/') + 1));
 }
 
 /* The device above an auxiliary device: what its link's target lies in. */

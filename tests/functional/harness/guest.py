@@ -147,6 +147,11 @@ class Guest:
         channel.setblocking(False)
         Job(self, "ready", "boot").wait(bound)
 
+    def attach_running(self, channel: socket.socket) -> None:
+        """Takes the channel of a guest whose init listens already, or will when it is there."""
+        self._channel = channel
+        channel.setblocking(False)
+
     def detach(self) -> None:
         if self._channel is not None:
             self._channel.close()

@@ -15,6 +15,9 @@ from . import initramfs
 from .daemons import die_with_parent
 from .debian_kernel import Kernel, debian_kernel, modules_to_load, unpack_module
 from .guest import Guest, build_root
+from .qmp import Qmp
+
+MEMORY_MIB = 256
 
 
 def _initramfs(kernel: Kernel, folder: Path) -> Path:
@@ -42,14 +45,18 @@ class QemuGuest(Guest):
     """Boots at construction.
 
     `queues` are queue pairs; `reconnect` seconds between attempts to connect anew (0: never);
-    with `listen` QEMU listens on `vhost_socket` and the back-end connects.
+    with `listen` QEMU listens on `vhost_socket` and the back-end connects. With `incoming`, a
+    socket, it does not boot, but waits there for a guest that migrates, and then for its monitor's
+    `cont`.
     """
 
     def __init__(self, name: str, vhost_socket: Path, folder: Path, *, queues: int = 1,
                  reconnect: int = 0, listen: bool = False, packed: bool = False,
-                 mac: str | None = None, cpus: int | None = None, bound: float = 90,
-                 linger: bool = False) -> None:
+                 mac: str | None = None, cpus: int | None = None, incoming: Path | None = None,
+                 bound: float = 90, linger: bool = False) -> None:
         super().__init__(name, folder / f"{name}.console")
+        self.monitor: Qmp | None = None
+        self._monitor_path = folder / f"{name}.qmp"
         kernel = debian_kernel()
         ours, theirs = socket.socketpair()
         chardev = f"socket,id=vhost,path={vhost_socket}"
@@ -69,16 +76,19 @@ class QemuGuest(Guest):
         # serial port loses characters; a virtio console does not.
         argv = ["qemu-system-x86_64", "-name", name, "-nodefaults", "-display", "none",
                 "-no-user-config", "-no-reboot", "-accel", "tcg,thread=single", "-cpu", "max",
-                "-smp", str(cpus or min(queues, 4)), "-m", "256",
+                "-smp", str(cpus or min(queues, 4)), "-m", str(MEMORY_MIB),
                 "-machine", "q35,memory-backend=mem",
-                "-object", "memory-backend-memfd,id=mem,size=256M,share=on",
+                "-object", f"memory-backend-memfd,id=mem,size={MEMORY_MIB}M,share=on",
                 "-kernel", str(kernel.image), "-initrd", str(_initramfs(kernel, folder)),
                 "-append", "console=ttyS0 panic=-1 quiet",
                 "-chardev", chardev, "-netdev", netdev, "-device", device,
                 "-serial", f"file:{self.log}",
                 "-chardev", f"socket,id=channel,fd={theirs.fileno()}",
                 "-device", "virtio-serial-pci,vectors=0",
-                "-device", "virtconsole,chardev=channel"]
+                "-device", "virtconsole,chardev=channel",
+                "-qmp", f"unix:{self._monitor_path},server=on,wait=off"]
+        if incoming:
+            argv += ["-S", "-incoming", f"unix:{incoming}"]
         self.output = folder / f"{name}.qemu"
         with self.output.open("ab") as out:
             self._process = subprocess.Popen(
@@ -87,10 +97,24 @@ class QemuGuest(Guest):
                 preexec_fn=None if linger else die_with_parent)
         theirs.close()
         try:
-            self.attach(ours, bound)
+            self.monitor = Qmp(self._monitor_path)
+            if incoming:
+                self.attach_running(ours)
+            else:
+                self.attach(ours, bound)
         except BaseException:
             self.kill()
             raise
+
+    def memory(self, folder: Path) -> bytes:
+        """The guest's memory while it stands still."""
+        image = folder / f"{self.name}.memory"
+        assert self.monitor
+        self.monitor.execute("pmemsave", val=0, size=MEMORY_MIB << 20, filename=str(image))
+        try:
+            return image.read_bytes()
+        finally:
+            image.unlink()
 
     def alive(self) -> bool:
         return self._process.poll() is None
@@ -109,4 +133,7 @@ class QemuGuest(Guest):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
+        if self.monitor:
+            self.monitor.close()
+        self._monitor_path.unlink(missing_ok=True)
         self.detach()

@@ -87,7 +87,7 @@ void RpcConnection::read() {
             const bool usable = self->framer_.feed(
                 {self->buffer_.data(), size}, [&self](std::string_view line) { self->take(line); });
             if (!usable) {
-                self->end("sent a line longer than 1 MiB");
+                self->end("sent a line longer than 4 MiB");
             } else if (self->open_) {
                 self->read();
             }

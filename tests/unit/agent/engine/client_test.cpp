@@ -337,7 +337,7 @@ TEST_F(ClientTest, ends_a_connection_whose_line_never_ends) {
     become_ready();
     server->write(std::string(schema::max_message_bytes + 1, 'x'));
     ASSERT_TRUE(until([this] { return !listener.downs.empty(); }));
-    EXPECT_THAT(listener.downs[0].detail, HasSubstr("longer than 1 MiB"));
+    EXPECT_THAT(listener.downs[0].detail, HasSubstr("longer than 4 MiB"));
     EXPECT_TRUE(until([this] { return listener.ready == 2; }));
 }
 

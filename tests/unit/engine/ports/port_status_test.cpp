@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 namespace vdpa::engine {
 namespace {
 
@@ -136,6 +138,18 @@ TEST_F(PortStatusTest, AFaultOfTheDeviceComesBeforeWhatWaitsAndANoticeAfterEvery
     live_.fault = Error{Reason::queues_mismatch, "too many"};
     EXPECT_EQ(derive().reason, "queues-mismatch");
     EXPECT_EQ(derive(Error{Reason::socket_failed, "gone"}).reason, "socket-failed");
+}
+
+TEST_F(PortStatusTest, AsManyAsAnEngineServesFitIntoOneMessageWhateverIsToBeSaidOfThem) {
+    constexpr size_t most = 500;  // PortTable::max_ports
+    spec_.name = std::string(15, 'n');
+    spec_.socket.path = std::string(107, 'p');
+    spec_.device.name = std::string(200, 'd');
+    live_.connected = true;
+    live_.features = live_.datapath.offered = live_.datapath.withheld = ~uint64_t{0};
+    live_.fault = Error{Reason::device_failed, std::string(2000, 'x')};
+    const schema::PortList list{.ports = std::vector<schema::PortStatus>(most, derive())};
+    EXPECT_LT(encode(list).dump().size() + 100, schema::max_message_bytes);
 }
 
 }  // namespace

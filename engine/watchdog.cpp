@@ -53,8 +53,8 @@ bool Watchdog::lives(Watched &watched) const {
     } else if (watched.asked && watched.missed <= watched.patience) {
         ++watched.missed;
         if (watched.missed > watched.patience) {
-            const auto stood = std::chrono::duration_cast<std::chrono::seconds>(interval_) *
-                               static_cast<int>(watched.missed);
+            const auto stood = std::chrono::duration_cast<std::chrono::seconds>(
+                interval_ * static_cast<int>(watched.missed));
             VDPA_LOG(err, module,
                      "thread %s has stood still for %lld s: systemd, if the engine is its service, "
                      "is not told any more that the engine lives, and starts it anew",

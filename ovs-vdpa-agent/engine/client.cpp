@@ -147,7 +147,10 @@ void Client::start_dpdk() {
             }
             if (!result) {
                 // If DPDK failed, the engine says more about it in its info.
-                start_refused_ = Error{result.error().reason, path_ + ": " + result.error().detail};
+                // That of a lost connection names the engine itself.
+                const std::string &detail = result.error().detail;
+                start_refused_ = Error{result.error().reason,
+                                       detail.starts_with(path_) ? detail : path_ + ": " + detail};
                 if (!ready_) {
                     report_down(*start_refused_);
                 }

@@ -74,6 +74,7 @@ def test_netdev_deleted_by_hand_is_made_again_and_the_log_says_what_it_takes(
         sandbox: Sandbox) -> None:
     guest, peer = running_vm(sandbox)
     sandbox.expect_log(r"\|port\(control\)\|WARN\|vm1: the netdev was deleted and is made again; ")
+    sandbox.expect_log(r"\|relay\|WARN\|port vm1: TAP netdev vm1: TUNSETCARRIER: File descriptor in bad")
     index = socket.if_nametoindex("vm1")
     sandbox.ip("link", "delete", "vm1")
     wait_for(lambda: any(name == "vm1" and new != index for new, name in socket.if_nameindex()),
@@ -88,7 +89,7 @@ def test_netdev_deleted_by_hand_is_made_again_and_the_log_says_what_it_takes(
     path = sandbox.add_port("vm1")
     sandbox.uml("again", path, f"{GUEST}/24")
     sandbox.wait_state("vm1", "running")
-    peer.ping(GUEST)
+    wait_for(lambda: peer.reaches(GUEST), 30, "the guest to have its address and answer")
 
 
 def test_dead_socket_is_replaced(sandbox: Sandbox) -> None:

@@ -11,6 +11,7 @@
 #
 #   --if-changed     what needs no build always; the rest only if ovs-patches/checked does not name
 #                    this state of the series, its base and its tests
+#   --no-build       what needs no build, and no more
 #   --record         write that file when all has passed
 #   --no-functional  without the project's functional tests
 #   --preset=NAME    run those with the daemons in build/NAME; without it, with release, which is
@@ -24,15 +25,16 @@ here=$(dirname "${BASH_SOURCE[0]}")
 source "$here/common.sh"
 source "$here/steps.sh"
 
-functional=yes preset="" print_bin="" if_changed="" record=""
+functional=yes preset="" print_bin="" if_changed="" record="" no_build=""
 while [[ $# -gt 0 ]]; do
     case $1 in
     --if-changed) if_changed=yes ;;
     --record) record=yes ;;
+    --no-build) no_build=yes ;;
     --no-functional) functional= ;;
     --preset=*) preset=${1#*=} ;;
     --print-bin) print_bin=yes ;;
-    -h | --help) sed -n '4,22s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '4,23s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) die "unknown option $1" ;;
     esac
     shift
@@ -61,6 +63,7 @@ fi
 prepare_tree
 apply_series
 check_form
+[[ -z $no_build ]] || exit 0
 if [[ -n $if_changed && -e $recorded && $(sed -n 1p "$recorded") == "$key" ]]; then
     say "the rest has passed for this state of the series, says ovs-patches/checked"
     exit 0

@@ -83,7 +83,10 @@ std::function<void(Expected<void>)> Reconciler::removal_of(const Port &port, Pic
             answered.release_error.reset();
         } else {
             if (answered.release_error != result.error()) {
-                module.warn(limit, name + ": " + result.error().detail);
+                // That others have to let go first is a matter of course.
+                const bool waits = state_of_error(result.error()) == schema::State::waiting;
+                const std::string text = name + ": " + result.error().detail;
+                waits ? module.info(limit, text) : module.warn(limit, text);
             }
             asset.state = Asset::State::unknown;
             answered.release_error = result.error();

@@ -65,17 +65,16 @@ class _Notifications:
 
 
 @pytest.fixture
-def told(sandbox: Sandbox) -> Iterator[_Notifications]:
+def told(sandbox: Sandbox, tmp_path: Path) -> _Notifications:
     """The engine is a service that has to say within a second that it lives."""
     sandbox.expect_log(ENGINE_LOST)
-    notifications = _Notifications(sandbox.rundir / "notify")
+    notifications = _Notifications(tmp_path / "notify")
     sandbox.engine.stop()
-    sandbox.engine.env |= {"NOTIFY_SOCKET": str(sandbox.rundir / "notify"),
+    sandbox.engine.env |= {"NOTIFY_SOCKET": str(tmp_path / "notify"),
                            "WATCHDOG_USEC": "1000000"}
     sandbox.start_engine()
     assert notifications.wait("READY=1", 10)
-    yield notifications
-    (sandbox.rundir / "notify").unlink()
+    return notifications
 
 
 def test_a_thread_that_stands_still_is_not_called_alive(

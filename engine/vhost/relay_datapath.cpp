@@ -47,13 +47,13 @@ Expected<std::unique_ptr<RelayDatapath>> RelayDatapath::make(relay::Workers &wor
                                                              const schema::PortSpec &spec,
                                                              bool takes_over) {
     std::unique_ptr<RelayDatapath> datapath(new RelayDatapath(workers, spec));
-    if (auto attached = datapath->attach(spec.max_queues, takes_over); !attached) {
+    if (auto attached = datapath->open_relay(spec.max_queues, takes_over); !attached) {
         return tl::make_unexpected(attached.error());
     }
     return datapath;
 }
 
-Expected<void> RelayDatapath::attach(uint32_t max_queues, bool takes_over) {
+Expected<void> RelayDatapath::open_relay(uint32_t max_queues, bool takes_over) {
     auto relay =
         relay::Port::attach(workers_, {.name = name_,
                                        .netdev = netdev_,
@@ -68,7 +68,7 @@ Expected<void> RelayDatapath::attach(uint32_t max_queues, bool takes_over) {
 
 Expected<void> RelayDatapath::set_offer(const Offer &offer) {
     if (offer.max_queues != offer_.max_queues) {
-        if (auto attached = attach(offer.max_queues, true); !attached) {
+        if (auto attached = open_relay(offer.max_queues, true); !attached) {
             return attached;
         }
     }

@@ -44,7 +44,7 @@ class RelayDatapath final : public Datapath {
 
   private:
     RelayDatapath(relay::Workers &workers, const schema::PortSpec &spec);
-    Expected<void> attach(uint32_t max_queues, bool takes_over);
+    Expected<void> open_relay(uint32_t max_queues, bool takes_over);
 
     relay::Workers &workers_;
     const std::string name_;

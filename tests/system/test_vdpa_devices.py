@@ -63,11 +63,11 @@ def test_simulator_pins_memory_where_it_is_told_to(vdpa_sim_pinned: VdpaDevices,
 
 @pytest.mark.machine("viommu")
 def test_virtio_pci_device_takes_a_front_end(vp_vdpa: VdpaDevices, tmp_path: Path) -> None:
-    """Its other end is a network of QEMU's that answers nothing: sent packets are counted. With
-    packed rings DPDK 22.11 would state no wrap counter of the used ring, which the driver
-    refuses."""
+    """Its network gives back what is sent, and nobody takes that here, so that it fills up: more than
+    a ring of packets gets through before. With packed rings DPDK 22.11 would state no wrap counter
+    of the used ring, which the driver refuses."""
     with front_end(vp_vdpa.create("p0"), tmp_path) as testpmd:
         testpmd.command("set fwd txonly")
         testpmd.command("start")
-        wait_for(lambda: testpmd.statistics()["TX-packets"] >= 5000, 60,
+        wait_for(lambda: testpmd.statistics()["TX-packets"] >= 300, 60,
                  lambda: f"packets to be sent: {testpmd.statistics()}")

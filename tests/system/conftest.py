@@ -102,6 +102,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: object) -> Iterator[None]
     if report.failed:
         report.sections.append(("kernel", "\n".join(item.stash[_LOG].lines()[-40:])))
         item.stash[_OUTCOME] = ("failed", report.longreprtext)
+        # At once, for a guest that fails later shows no summary.
+        crash = getattr(report.longrepr, "reprcrash", None)
+        terminal = item.config.pluginmanager.get_plugin("terminalreporter")
+        terminal.write_line(f"\n{item.nodeid}: {crash.message if crash else report.longreprtext}")
     elif report.skipped and item.stash[_OUTCOME][0] == "passed":
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
         item.stash[_OUTCOME] = ("skipped", reason)

@@ -188,10 +188,9 @@ Expected<DeviceInfo> probe(VhostVdpa &device) {
             "the kernel's vhost_vdpa lacks IOTLB messages of version 2; Linux 6.1 has them");
     }
     info.backend_features =
-        *backend &
-        (bit(BackendFeature::iotlb_msg_v2) | bit(BackendFeature::iotlb_batch) |
-         bit(BackendFeature::iotlb_asid) | bit(BackendFeature::suspend) |
-         bit(BackendFeature::enable_after_driver_ok) | bit(BackendFeature::iotlb_persist));
+        *backend & (bit(BackendFeature::iotlb_msg_v2) | bit(BackendFeature::iotlb_batch) |
+                    bit(BackendFeature::iotlb_asid) | bit(BackendFeature::suspend) |
+                    bit(BackendFeature::iotlb_persist));
     if (auto agreed = device.set_backend_features(info.backend_features); !agreed) {
         return failed(agreed.error());
     }

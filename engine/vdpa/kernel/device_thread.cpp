@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 namespace vdpa::engine::kernel {
 
@@ -174,11 +175,10 @@ void DeviceThread::set_ring(Ring ring) {
     ring.enabled = is_enabled(ring.index);
     rings.push_back(std::move(ring));
     const auto now = Clock::now();
-    if (driver_->live()) {
-        restart_ = true;
-        attempt_by_ = std::min(attempt_by_, now + longest_ring_wait);
+    if (driver_->live() && !std::exchange(restart_, true)) {
+        attempt_by_ = now + longest_ring_wait;
     }
-    if (attempt_at_ != Clock::time_point::max() || restart_) {
+    if (restart_ || attempt_at_ != Clock::time_point::max()) {
         attempt_at_ = complete() ? now : std::min(now + ring_pause, attempt_by_);
     }
     wake();

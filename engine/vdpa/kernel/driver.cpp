@@ -228,7 +228,9 @@ void Driver::give_up(const std::string &why) {
 
 void Driver::abandon() {
     broken_ = true;
-    live_ = false;
+    if (live_) {  // which others may look at while there is nothing to change
+        live_ = false;
+    }
     // vhost_vdpa_release() resets the device and removes all mappings.
     device_.close();
     guest_map_.forget();

@@ -21,11 +21,10 @@ namespace vdpa::engine::kernel {
 /* VHOST_BACKEND_F_* (linux/vhost_types.h). Those above 4 are younger than Debian 12's headers. */
 enum class BackendFeature : unsigned {
     iotlb_msg_v2 = 1,
-    iotlb_batch = 2,             // mappings are handed to the device in one go
-    iotlb_asid = 3,              // rings may have address spaces of their own
-    suspend = 4,                 // the device can stop and tell where its rings stand
-    enable_after_driver_ok = 6,  // rings may be enabled and disabled while the device runs
-    iotlb_persist = 8,           // mappings survive a reset of the device
+    iotlb_batch = 2,    // mappings are handed to the device in one go
+    iotlb_asid = 3,     // rings may have address spaces of their own
+    suspend = 4,        // the device can stop and tell where its rings stand
+    iotlb_persist = 8,  // mappings survive a reset of the device
 };
 
 constexpr uint64_t bit(BackendFeature feature) {

@@ -217,10 +217,13 @@ rte_vhost_msg_result Port::before_message(int vid, Message &message) {
         return reject(message, why);
     }
     if (const auto ring = ring_of(message); ring && *ring >= datapath_->ring_count()) {
+        const uint32_t pairs = datapath_->queue_pairs();
+        const std::string what =
+            *ring == 2 * pairs
+                ? " for its control queue, which the device does not have"
+                : ", that is more than the " + std::to_string(pairs) + " queue pairs offered";
         fault_ = Error{schema::Reason::queues_mismatch,
-                       "the front-end sets up ring " + std::to_string(*ring) +
-                           ", that is more than the " + std::to_string(offer_.max_queues) +
-                           " queue pairs of vdpa-max-queues"};
+                       "the front-end sets up ring " + std::to_string(*ring) + what};
         publish();
         return reject(message, "more rings than were offered");
     }

@@ -46,7 +46,8 @@ def _add_tap(box: Sandbox, name: str) -> None:
 
 
 def carry_out(ports: EnginePorts, attacks: dict[str, Attack]) -> None:
-    """Carries the attacks out, one front-end each, while port vm2 has a stream."""
+    """Carries the attacks out, one front-end each, while port vm2 has a stream. Now and then, and at
+    the end, comes a front-end that behaves."""
     box = ports.box
     _add_tap(box, "vm2")
     ports.apply("vm2", "vm2", kind="tap")
@@ -54,14 +55,14 @@ def carry_out(ports: EnginePorts, attacks: dict[str, Attack]) -> None:
     echo.start()
     ports.wait("vm2", state="running")
     stream = direct_stream(box, netdev="vm2")
-    for name, attack in attacks.items():
+    for number, (name, attack) in enumerate(attacks.items(), 1):
         try:
             with RawFrontEnd(box.socket_path("vm1")) as front_end:
                 with contextlib.suppress(HungUp):
                     attack(front_end)
-            port = ports.wait(state="listening")
-            assert port["queues"] == 0, name
-            _works(ports, name)
+            ports.wait(state="listening", queues=0)
+            if number % 8 == 0 or number == len(attacks):
+                _works(ports)
         except Exception as error:
             raise AssertionError(f"after the attack \"{name}\": {error!r}") from error
     result = stream.stop()
@@ -72,10 +73,10 @@ def carry_out(ports: EnginePorts, attacks: dict[str, Attack]) -> None:
         box.ip("link", "del", name)
 
 
-def _works(ports: EnginePorts, after: str) -> None:
+def _works(ports: EnginePorts) -> None:
     """The port takes a front-end that behaves."""
     with RawFrontEnd(ports.box.socket_path("vm1")) as guest:
         guest.start()
-        assert guest.settled(), f"after: {after}"
+        assert guest.settled()
         ports.wait(state="running", queues=1)
     ports.wait(state="listening")

@@ -13,6 +13,7 @@ from harness import raw_front_end as fe
 from harness.engine_ports import EnginePorts
 from harness.raw_front_end import (MEMORY_SIZE, PROTOCOL_FEATURES, USER_ADDRESS, VERSION_1,
                                    RawFrontEnd, Region, kick)
+from harness.wait import wait_for
 
 
 def _with_chains(fill: Callable[[RawFrontEnd], None], offered: list[int], index: int | None = None,
@@ -213,13 +214,16 @@ def test_files(ports: EnginePorts) -> None:
             guest.send_u64(request, 0, [guest.file] * 8)
         guest.settled()
 
-    before = len(os.listdir(f"/proc/{ports.box.engine.pid}/fd"))
+    def open_files() -> int:
+        return len(os.listdir(f"/proc/{ports.box.engine.pid}/fd"))
+
+    before = open_files()
     carry_out(ports, {"full pipe": with_files(full_pipe), "closed pipe": with_files(closed_pipe),
                     "regular file": with_files(regular), "saturated": with_files(saturated),
                     "a socket": with_files(listening), "kicks without end": kicks_without_end,
                     "files with everything": files_with_everything})
-    after = len(os.listdir(f"/proc/{ports.box.engine.pid}/fd"))
-    assert after <= before, "descriptors of front-ends are kept open"
+    wait_for(lambda: open_files() <= before, 10,
+             lambda: f"descriptors of front-ends to be closed: {before} before, {open_files()} now")
 
 
 def test_closes_at_every_message(ports: EnginePorts) -> None:

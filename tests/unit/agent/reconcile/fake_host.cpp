@@ -17,10 +17,6 @@ using schema::Reason;
 
 const char *const random_mac = "06:00:00:00:00:99";
 
-bool is_pci(const Pf &pf) {
-    return pf.handle.bus == "pci";
-}
-
 }  // namespace
 
 void FakeHost::attach(Listener listener) {
@@ -181,6 +177,14 @@ void FakeHost::carry_out(const PfStep &wanted, std::function<void(Expected<void>
     act([this, wanted, done] { answer(done, step(wanted)); });
 }
 
+/* Of what went away with its NIC only the record tells. */
+bool FakeHost::is_in_use() {
+    return std::any_of(record.begin(), record.end(), [this](const auto &entry) {
+        const Function *function = find(entry.second.function);
+        return function && function->representor && function->representor->netdev == entry.first;
+    });
+}
+
 Expected<void> FakeHost::step(const PfStep &wanted) {
     if (const auto error = step_error ? step_error(wanted) : std::nullopt) {
         return tl::make_unexpected(*error);
@@ -195,7 +199,7 @@ Expected<void> FakeHost::step(const PfStep &wanted) {
     }
     switch (wanted.kind) {
         case PfStep::Kind::set_num_vfs:
-            if (!record.empty()) {
+            if (is_in_use()) {
                 faults.push_back("the number of VFs is changed while one is in use");
             }
             pf->functions.clear();
@@ -205,7 +209,7 @@ Expected<void> FakeHost::step(const PfStep &wanted) {
             }
             break;
         case PfStep::Kind::set_switchdev:
-            if (!record.empty()) {
+            if (is_in_use()) {
                 faults.push_back("the eswitch mode is changed while a VF is in use");
             }
             pf->eswitch = Pf::Eswitch::switchdev;
@@ -301,161 +305,6 @@ void FakeHost::vdpa_stats(
         counters[0] = {{"received_desc", 5}};
     }
     answer<std::map<uint32_t, host::VdpaCounters>>(done, counters);
-}
-
-/* What others do */
-
-Pf &FakeHost::add_pf(uint32_t vfs) {
-    Pf pf;
-    pf.handle = {"pci", "0000:43:00.0"};
-    pf.driver = "mlx5_core";
-    pf.total_vfs = 16;
-    pf.num_vfs = vfs;
-    pf.eswitch = Pf::Eswitch::switchdev;
-    pf.switch_id = "aa";
-    pf.uplinks = {{next_ifindex_++, "p0", true}};
-    for (uint32_t i = 0; i < vfs; i++) {
-        pf.functions.push_back(make_vf(pf, i));
-    }
-    inventory.pfs.push_back(pf);
-    publish();
-    return inventory.pfs.back();
-}
-
-Pf &FakeHost::add_netdevsim() {
-    Pf pf;
-    pf.handle = {"netdevsim", "netdevsim10"};
-    pf.driver = "netdevsim";
-    pf.total_vfs = host::unlimited_vfs;
-    pf.eswitch = Pf::Eswitch::legacy;
-    pf.uplinks = {{next_ifindex_++, "sim0", true}};
-    inventory.pfs.insert(inventory.pfs.begin(), pf);
-    publish();
-    return inventory.pfs.front();
-}
-
-Function FakeHost::make_vf(const Pf &pf, uint32_t number) {
-    Function function;
-    function.id = FunctionId{pf.handle, std::nullopt, pf.number, host::Flavour::vf, number};
-    if (is_pci(pf)) {
-        function.device = Handle{"pci", "0000:43:00." + std::to_string(number + 2)};
-        function.driver = "mlx5_core";
-    }
-    function.mac = "02:00:00:00:00:0" + std::to_string(number % 10);
-    if (pf.eswitch == Pf::Eswitch::switchdev) {
-        host::Representor representor;
-        representor.ifindex = next_ifindex_++;
-        representor.netdev = "eth" + std::to_string(number);
-        representor.devlink = pf.handle;
-        representor.devlink_port = number + 1;
-        function.representor = representor;
-    }
-    return function;
-}
-
-void FakeHost::add_management(const std::string &name) {
-    change([this, &name] {
-        inventory.has_vdpa = true;
-        inventory.vdpa_managements.push_back({name, true, 16});
-    });
-}
-
-void FakeHost::add_vdpa(const std::string &name, const std::string &path) {
-    change([this, &name, &path] {
-        inventory.has_vdpa = true;
-        host::VdpaDevice device;
-        device.name = name;
-        device.management = "vdpasim_net";
-        device.path = path;
-        put(device);
-    });
-}
-
-void FakeHost::put(const host::VdpaDevice &device) {
-    inventory.vdpa_devices.push_back(device);
-    std::sort(inventory.vdpa_devices.begin(), inventory.vdpa_devices.end(),
-              [](const auto &a, const auto &b) { return a.name < b.name; });
-}
-
-void FakeHost::remove_vdpa_by_hand(const std::string &name) {
-    change([this, &name] {
-        std::erase_if(inventory.vdpa_devices,
-                      [&name](const auto &device) { return device.name == name; });
-    });
-}
-
-void FakeHost::take_vf(uint32_t number) {
-    change([this, number] {
-        std::erase_if(inventory.pfs.front().functions,
-                      [number](const Function &each) { return each.id.number == number; });
-    });
-}
-
-void FakeHost::put_vf(uint32_t number) {
-    change([this, number] {
-        Pf &pf = inventory.pfs.front();
-        pf.functions.push_back(make_vf(pf, number));
-        std::sort(pf.functions.begin(), pf.functions.end(),
-                  [](const Function &a, const Function &b) { return a.id < b.id; });
-    });
-}
-
-Function &FakeHost::vf(uint32_t number) {
-    auto &functions = inventory.pfs.front().functions;
-    return *std::find_if(functions.begin(), functions.end(),
-                         [number](const Function &each) { return each.id.number == number; });
-}
-
-std::string FakeHost::netdev(uint32_t number) {
-    for (const Function &function : inventory.pfs.front().functions) {
-        if (function.id.number == number && function.representor) {
-            return function.representor->netdev;
-        }
-    }
-    return "";
-}
-
-Function *FakeHost::find(const FunctionId &id) {
-    for (Pf &pf : inventory.pfs) {
-        for (Function &function : pf.functions) {
-            if (function.id == id) {
-                return &function;
-            }
-        }
-    }
-    return nullptr;
-}
-
-host::Representor *FakeHost::find_netdev(const std::string &name) {
-    for (Pf &pf : inventory.pfs) {
-        for (Function &function : pf.functions) {
-            if (function.representor && function.representor->netdev == name) {
-                return &*function.representor;
-            }
-        }
-    }
-    return nullptr;
-}
-
-void FakeHost::switch_looks() {
-    if (switch_stopped) {
-        return;
-    }
-    constexpr int ovs_system = 3;
-    const host::Inventory before = inventory;
-    for (Pf &pf : inventory.pfs) {
-        for (Function &function : pf.functions) {
-            if (function.representor) {
-                host::Representor &representor = *function.representor;
-                representor.master = has_row(representor.netdev) && representor.up
-                                         ? std::optional(ovs_system)
-                                         : std::nullopt;
-            }
-        }
-    }
-    if (auto_publish && !(inventory == before)) {
-        publish();
-    }
 }
 
 }  // namespace vdpa::agent::reconcile

@@ -97,6 +97,7 @@ class FakeHost : public host::RepresentorService, public host::PfService, public
                                             const host::RepresentorSpec &spec);
     Expected<void> release(const std::string &name, bool row_goes_on);
     Expected<void> step(const host::PfStep &step);
+    bool is_in_use();
     Expected<Made> make(const host::VdpaSpec &spec);
     void put(const host::VdpaDevice &device);
     host::Function *find(const host::FunctionId &id);

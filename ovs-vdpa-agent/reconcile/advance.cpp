@@ -70,7 +70,7 @@ void Reconciler::advance(Port &port) {
         notices.insert(notices.begin(), goes_on(*problem));
     }
     Verdict verdict = first_unmet(port);
-    if (port.plan_error && verdict.state == State::invalid && port.is_served()) {
+    if (port.plan_error && state_of_error(*port.plan_error) == State::invalid && port.is_served()) {
         // The row was good once, and what it names has become something else.
         notices.insert(notices.begin(), goes_on(*port.plan_error));
         verdict = served_verdict(port);

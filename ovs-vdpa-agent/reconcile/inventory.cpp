@@ -158,17 +158,31 @@ void Reconciler::look_again() {
     }
 }
 
-/* Ports that have something of the PF, and not merely ask for it. */
+/* Whether the port has something of the PF that is there, and does not merely ask for it. */
+bool Reconciler::uses(const Port &port, const host::Handle &pf) const {
+    const RepresentorAsset &asset = port.representor;
+    if (!asset.is_absent() && asset.function && asset.pfs.contains(pf)) {
+        // Of a netdev that went away with its NIC nothing is left to be lost.
+        const auto *function = inventory_->function(*asset.function);
+        const auto *representor =
+            function && function->representor ? &*function->representor : nullptr;
+        if (asset.spec.keep_netdev ? function != nullptr
+                                   : representor && (representor->ifindex == asset.spec.ifindex ||
+                                                     representor->netdev == port.name)) {
+            return true;
+        }
+    }
+    if (!port.is_served()) {
+        return false;
+    }
+    const auto *function = function_of(*inventory_, port.status->served->device);
+    return function && function->id.pf == pf;
+}
+
 std::vector<std::string> Reconciler::users_of(const host::Handle &pf) const {
     std::vector<std::string> names;
     for (const auto &[name, known] : ports_) {
-        bool uses = !known->representor.is_absent() && known->representor.pfs.contains(pf);
-        if (!uses && known->is_served()) {
-            const auto *function = function_of(*inventory_, known->status->served->device);
-            uses = (function && function->id.pf == pf) ||
-                   (known->plan && pfs_of(*known->plan).contains(pf));
-        }
-        if (uses) {
+        if (uses(*known, pf)) {
             names.push_back(name);
         }
     }

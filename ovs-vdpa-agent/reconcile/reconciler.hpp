@@ -124,6 +124,7 @@ class Reconciler : public engine::EngineListener {
     void look_again_later();
     void look_again();
     void wake_watchers(const std::string &thing);
+    bool uses(const Port &port, const host::Handle &pf) const;
     std::vector<std::string> users_of(const host::Handle &pf) const;
 
     /* engines.cpp: what is heard from engines, and which ports are on which */

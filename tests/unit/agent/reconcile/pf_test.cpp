@@ -112,6 +112,27 @@ TEST_F(PreparedPfs, in_use_are_not_changed_and_it_is_said_what_holds_them) {
     EXPECT_EQ(host_status("vdpa-host-reason"), "");
 }
 
+TEST_F(PreparedPfs, that_were_reset_are_prepared_anew_for_their_ports) {
+    host.add_netdevsim();
+    host.add_management("vdpasim_net");
+    set_pfs("netdevsim/netdevsim10,num-vfs=2");
+    start();
+    set_on_vf("vm1", 0);
+    set_on_vf("vm2", 1);
+    settle();
+    ASSERT_EQ(state("vm2"), "listening");
+    host.change([this] { host.inventory.pfs.clear(); });
+    settle();
+    EXPECT_EQ(state("vm1"), "waiting");
+    EXPECT_EQ(reason("vm1"), "pf-missing");
+    host.add_netdevsim();
+    settle();
+    EXPECT_EQ(host.inventory.pfs.front().num_vfs, 2U);
+    EXPECT_EQ(state("vm1"), "listening");
+    EXPECT_EQ(host.netdev(0), "vm1");
+    EXPECT_EQ(host.netdev(1), "vm2");
+}
+
 TEST_F(PreparedPfs, whose_step_fails_are_tried_again_and_the_reason_stays) {
     backoff = quick_retries;
     host.add_netdevsim();

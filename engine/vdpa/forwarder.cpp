@@ -8,6 +8,7 @@
 #include "engine/dpdk_errors.hpp"
 #include "engine/relay/features.hpp"
 #include "engine/relay/front_end.hpp"
+#include "engine/vdpa/counters.hpp"
 #include "engine/vdpa/doorbell.hpp"
 #include "engine/vhost/message.hpp"
 
@@ -362,46 +363,13 @@ Forwarder::State Forwarder::state() const {
 }
 
 std::vector<schema::QueueStats> Forwarder::stats(uint32_t rings) const {
-    std::vector<schema::QueueStats> all(rings);
-    for (uint32_t ring = 0; ring < rings; ++ring) {
-        all[ring].index = ring;
-    }
     const std::unique_lock busy(calls_, patience);
-    if (!busy || !driver_.get_stats_names || !driver_.get_stats) {
-        return all;
-    }
-    // That a ring has none is an error to some drivers.
-    const DpdkErrors errors(true);
-    const int count = driver_.get_stats_names(&device_, nullptr, 0);
-    if (count <= 0) {
-        return all;
-    }
-    std::vector<rte_vdpa_stat_name> names(static_cast<size_t>(count));
-    const auto size = static_cast<unsigned>(count);
-    const int named = driver_.get_stats_names(&device_, names.data(), size);
-    for (schema::QueueStats &ring : all) {
-        std::vector<rte_vdpa_stat> values(names.size());
-        const int got =
-            driver_.get_stats(&device_, static_cast<int>(ring.index), values.data(), size);
-        for (int i = 0; i < std::min(got, count); ++i) {
-            const auto &[id, value] = values[static_cast<size_t>(i)];
-            if (named > 0 && id < static_cast<uint64_t>(std::min(named, count))) {
-                const char *name = names[id].name;
-                ring.counters[std::string(name, ::strnlen(name, sizeof(names[id].name)))] = value;
-            }
-        }
-    }
-    return all;
+    return busy ? read_counters(driver_, device_, rings) : no_counters(rings);
 }
 
 void Forwarder::reset_stats(uint32_t rings) {
-    const std::unique_lock busy(calls_, patience);
-    if (!busy || !driver_.reset_stats) {
-        return;
-    }
-    const DpdkErrors errors(true);
-    for (uint32_t ring = 0; ring < rings; ++ring) {
-        driver_.reset_stats(&device_, static_cast<int>(ring));
+    if (const std::unique_lock busy(calls_, patience); busy) {
+        reset_counters(driver_, device_, rings);
     }
 }
 

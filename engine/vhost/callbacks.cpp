@@ -102,6 +102,14 @@ const rte_vhost_device_ops &device_callbacks() {
 
 int Port::on_new_connection(int vid, const char *library_path) {
     const std::lock_guard lock(mutex_);
+    if (vid_ >= 0 && memory_lost_) {
+        // The library may take a new connection before it sees the end of the one hung up on.
+        VDPA_LOG_WITH_LIMIT(refuse_limit_, info, module,
+                            "%s: a front-end connected while the one before is still being "
+                            "disconnected, and has to connect again",
+                            name().c_str());
+        return -1;
+    }
     if (vid_ >= 0) {
         VDPA_LOG_WITH_LIMIT(refuse_limit_, warn, module,
                             "%s: a second front-end connected to %s and is refused", name().c_str(),

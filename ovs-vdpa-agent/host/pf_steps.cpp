@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "ovs-vdpa-agent/host/pf_service.hpp"
+#include "ovs-vdpa-agent/host/usable.hpp"
 
 namespace vdpa::agent::host {
 
@@ -194,6 +195,10 @@ Expected<std::optional<PfStep>> next_step(const Inventory &inventory, const PfSp
     if (auto step = towards_bound_vfs(*pf, unbound)) {
         return step;
     }
+    // Without one the kernel makes no VFs either.
+    if (auto problem = driver_problem(*pf)) {
+        return tl::make_unexpected(std::move(*problem));
+    }
     // Before anything that a VF in use may forbid.
     const bool is_switchdev = pf->eswitch == Pf::Eswitch::switchdev;
     for (const Pf::Uplink &uplink : pf->uplinks) {
@@ -205,10 +210,6 @@ Expected<std::optional<PfStep>> next_step(const Inventory &inventory, const PfSp
     auto step = towards_vfs(inventory, *pf, spec.num_vfs, used_by);
     if (is_switchdev || !step || *step) {
         return step;
-    }
-    if (pf->driver.empty()) {
-        return fail(Reason::pf_missing,
-                    pf->handle.label() + ": no driver is bound to the PF; see `lspci -k`");
     }
     return fail(Reason::eswitch_unsupported,
                 pf->handle.label() + ": its driver " + pf->driver +

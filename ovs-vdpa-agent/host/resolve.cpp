@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ovs-vdpa-agent/host/inventory.hpp"
+#include "ovs-vdpa-agent/host/usable.hpp"
 
 namespace vdpa::agent::host {
 
@@ -27,11 +28,10 @@ tl::unexpected<Error> legacy(const Pf &pf) {
 
 /* A device that is being reset has no driver, or a driver that has not finished, for a while. */
 tl::unexpected<Error> without_eswitch(const Pf &pf) {
-    const std::string name = pf.handle.label() + ": ";
-    if (pf.driver.empty()) {
-        return fail(Reason::pf_missing,
-                    name + "no driver is bound to the PF; see " + quoted("lspci -k"));
+    if (auto problem = driver_problem(pf)) {
+        return tl::make_unexpected(std::move(*problem));
     }
+    const std::string name = pf.handle.label() + ": ";
     if (pf.uplinks.empty()) {
         return fail(Reason::pf_missing, name + "the PF's driver " + pf.driver +
                                             " has made no netdev; see the kernel's log");

@@ -44,6 +44,20 @@ std::optional<Error> dpdk_problem(const Pf &owner, const Function &function) {
                           : ": driverctl set-override " + function.device->device + " " + needed)};
 }
 
+std::optional<Error> driver_problem(const Pf &pf) {
+    if (!pf.driver.empty()) {
+        return std::nullopt;
+    }
+    const std::string remedy =
+        pf.handle.bus == "pci"
+            ? "load the module that `lspci -k -s " + pf.handle.device +
+                  "` names, or give it back to its driver: driverctl unset-override " +
+                  pf.handle.device
+            : "load the module of its driver";
+    return Error{Reason::pf_missing,
+                 pf.handle.label() + ": no driver is bound to the PF: " + remedy};
+}
+
 std::optional<Error> busy_problem(const Function &function) {
     if (!function.netdev_claimed) {
         return std::nullopt;

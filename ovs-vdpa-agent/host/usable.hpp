@@ -14,6 +14,9 @@ namespace vdpa::agent::host {
  * needed. */
 std::optional<Error> dpdk_problem(const Pf &owner, const Function &function);
 
+/* No driver is bound to the PF, so it has neither VFs nor an eswitch: pf-missing. */
+std::optional<Error> driver_problem(const Pf &pf);
+
 /* Somebody else uses the function on this host: device-busy. */
 std::optional<Error> busy_problem(const Function &function);
 

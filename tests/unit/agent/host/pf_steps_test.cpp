@@ -215,6 +215,16 @@ TEST_F(PfStepsTest, of_a_nic_without_eswitch_leave_its_netdev_alone) {
     EXPECT_EQ(refusal().reason, Reason::eswitch_unsupported);
 }
 
+TEST_F(PfStepsTest, of_a_pf_without_a_driver_say_what_to_do_before_anything_is_tried) {
+    pf().eswitch = Pf::Eswitch::unsupported;
+    pf().driver.clear();
+    EXPECT_EQ(all_steps(), Steps{});
+    EXPECT_EQ(refusal().reason, Reason::pf_missing);
+    EXPECT_THAT(refusal().detail,
+                AllOf(HasSubstr("0000:43:00.0: no driver is bound"), HasSubstr("lspci -k -s"),
+                      HasSubstr("driverctl unset-override 0000:43:00.0")));
+}
+
 TEST_F(PfStepsTest, bind_vfs_again_whatever_else_is_wrong) {
     make_vfs(4);
     pf().eswitch = Pf::Eswitch::switchdev;

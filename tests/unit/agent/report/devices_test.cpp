@@ -136,6 +136,14 @@ TEST_F(Devices, of_a_legacy_pf_have_no_representor_and_it_is_said_how_they_get_o
     EXPECT_EQ(as_json()["pfs"][0]["functions"][0]["reason"], "pf-legacy");
 }
 
+TEST_F(Devices, of_a_pf_without_a_driver_say_that_it_needs_one) {
+    inventory.pfs[0].eswitch = host::Pf::Eswitch::unsupported;
+    inventory.pfs[0].driver.clear();
+    EXPECT_THAT(text(), AllOf(HasSubstr("0000:43:00.0: no driver, eswitch none"),
+                              HasSubstr(", pf-missing\n    0000:43:00.0: no driver is bound to the "
+                                        "PF: load the module that `lspci -k -s 0000:43:00.0`")));
+}
+
 TEST_F(Devices, of_a_pf_that_is_to_be_prepared_say_how_that_stands) {
     PfView view;
     view.handle = inventory.pfs[0].handle;

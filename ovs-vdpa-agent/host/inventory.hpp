@@ -111,6 +111,8 @@ struct Inventory {
      * PCI network functions of whatever kind. */
     std::vector<Handle> others;
     bool has_vdpa = false;  // the kernel has the vdpa netlink family
+    /* ...and the driver that gives vDPA devices a character device. */
+    bool has_vhost_vdpa = false;
 
     const Pf *pf(const Handle &handle) const;
     /* Also by the number of another PF of the same adapter or switch. */

@@ -386,6 +386,7 @@ Inventory build_inventory(const DevlinkState &devlink, const Links &links,
     inventory.vdpa_devices = vdpa.devices;
     inventory.vdpa_managements = vdpa.managements;
     inventory.has_vdpa = vdpa.has_family;
+    inventory.has_vhost_vdpa = vdpa.has_vhost_driver;
     return inventory;
 }
 

@@ -168,6 +168,12 @@ class Resolver {
             target_.vdpa = found == inventory_.vdpa_devices.end() ? nullptr : &*found;
         }
         if (!target_.vdpa) {
+            // Without the driver no device has a path.
+            auto problem =
+                device.path.empty() ? std::nullopt : vhost_problem(inventory_, device_text());
+            if (problem) {
+                return tl::make_unexpected(std::move(*problem));
+            }
             return fail(
                 Reason::device_missing,
                 device_text() + ": there is no such vDPA device; see " + quoted("vdpa dev show") +

@@ -72,9 +72,22 @@ std::optional<Error> busy_problem(const Function &function) {
                                           "remove that, or name another VF"};
 }
 
-std::optional<Error> vdpa_problem(const VdpaDevice &device) {
+std::optional<Error> vhost_problem(const Inventory &inventory, const std::string &what) {
+    if (inventory.has_vhost_vdpa) {
+        return std::nullopt;
+    }
+    return Error{Reason::kernel_lacks,
+                 what +
+                     ": has no character device, because module vhost_vdpa is not loaded: "
+                     "modprobe vhost_vdpa"};
+}
+
+std::optional<Error> vdpa_problem(const Inventory &inventory, const VdpaDevice &device) {
     if (device.path) {
         return std::nullopt;
+    }
+    if (auto problem = vhost_problem(inventory, "vDPA device " + device.name)) {
+        return problem;
     }
     return Error{Reason::device_missing,
                  "vDPA device " + device.name +

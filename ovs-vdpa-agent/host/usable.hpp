@@ -20,7 +20,12 @@ std::optional<Error> driver_problem(const Pf &pf);
 /* Somebody else uses the function on this host: device-busy. */
 std::optional<Error> busy_problem(const Function &function);
 
-/* A kernel vDPA device that has no character device: device-missing. */
-std::optional<Error> vdpa_problem(const VdpaDevice &device);
+/* There is no driver that would give a vDPA device a character device: kernel-lacks. `what` is the
+ * device in the words of whom it concerns. */
+std::optional<Error> vhost_problem(const Inventory &inventory, const std::string &what);
+
+/* A kernel vDPA device of `inventory` that has no character device: kernel-lacks where there is no
+ * driver for that, else device-missing. */
+std::optional<Error> vdpa_problem(const Inventory &inventory, const VdpaDevice &device);
 
 }  // namespace vdpa::agent::host

@@ -6,6 +6,7 @@
 #include <linux/vdpa.h>
 #include <linux/virtio_ids.h>
 #include <netlink/msg.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -101,6 +102,7 @@ void parse_vdpa_config(nlmsghdr *message, VdpaDevice &device) {
 
 NetResult<VdpaState> read_vdpa(const std::string &root) {
     VdpaState state;
+    state.has_vhost_driver = ::access((root + "/bus/vdpa/drivers/vhost_vdpa").c_str(), F_OK) == 0;
     auto family = GenericNetlink::open(VDPA_GENL_NAME, VDPA_GENL_VERSION);
     if (!family) {
         return tl::make_unexpected(family.error());

@@ -15,6 +15,7 @@ namespace vdpa::agent::host {
 /* Kernel vDPA devices and management devices, sorted by name. */
 struct VdpaState {
     bool has_family = false;
+    bool has_vhost_driver = false;
     std::vector<VdpaDevice> devices;
     std::vector<VdpaManagement> managements;
 
@@ -27,7 +28,8 @@ std::optional<VdpaManagement> parse_vdpa_management(nlmsghdr *message);
 std::optional<VdpaDevice> parse_vdpa_device(nlmsghdr *message);
 void parse_vdpa_config(nlmsghdr *message, VdpaDevice &device);
 
-/* Asks the kernel, and below `root` ("/sys") for the character device of each. Waits behind a
+/* Asks the kernel, and below `root` ("/sys") for the driver vhost_vdpa and the character device of
+ * each. Waits behind a
  * device that is being deleted while it is open, for as long as it is open. */
 NetResult<VdpaState> read_vdpa(const std::string &root);
 

@@ -28,8 +28,10 @@ void add_request(std::set<std::string> &things, const host::DeviceRequest &reque
     } else if (const auto *kernel = std::get_if<host::KernelDevice>(&request.device)) {
         things.insert(vdpa_key(kernel->path.empty() ? kernel->name : kernel->path));
         things.insert(management_key(kernel->name));
+        things.insert(kernel_vdpa_key());
     } else if (const auto *managed = std::get_if<host::ManagedDevice>(&request.device)) {
         things.insert(management_key(managed->management));
+        things.insert(kernel_vdpa_key());
     }
     if (request.representor) {
         things.insert(pf_key(request.representor->pf));
@@ -81,9 +83,11 @@ void Reconciler::wake_watchers(const std::string &thing) {
         const auto is = [](const std::optional<Error> &error, Reason reason) {
             return error && error->reason == reason;
         };
-        // What the switch did not let go of, it may have let go of now, and a name may be free.
+        // What the switch did not let go of, it may have let go of now, a name may be free, and a
+        // module loaded.
         watcher.retry_due = watcher.retry_due || is(watcher.release_error, Reason::ovs_detach) ||
-                            is(watcher.representor.error, Reason::name_taken);
+                            is(watcher.representor.error, Reason::name_taken) ||
+                            is(watcher.vdpa.error, Reason::kernel_lacks);
         wake(name);
     }
 }

@@ -101,6 +101,10 @@ std::string management_key(const std::string &name) {
     return "management " + name;
 }
 
+std::string kernel_vdpa_key() {
+    return "kernel vdpa";
+}
+
 Things changes_of(const Inventory &before, const Inventory &after) {
     Things things;
     compare(
@@ -128,6 +132,9 @@ Things changes_of(const Inventory &before, const Inventory &after) {
         [&things](const host::Handle *a, const host::Handle *b) {
             things.insert(device_key(*(a ? a : b)));
         });
+    if (before.has_vdpa != after.has_vdpa || before.has_vhost_vdpa != after.has_vhost_vdpa) {
+        things.insert(kernel_vdpa_key());
+    }
     return things;
 }
 

@@ -18,6 +18,7 @@ std::string bus_key(const host::Handle &device);
 std::string netdev_key(const std::string &representor);
 std::string vdpa_key(const std::string &name_or_path);
 std::string management_key(const std::string &name);
+std::string kernel_vdpa_key();  // what the kernel has for vDPA at all
 
 /* What differs, by those names. Its cost is in proportion to the size of the inventories. */
 std::set<std::string> changes_of(const host::Inventory &before, const host::Inventory &after);

@@ -21,9 +21,9 @@ void plan_dpdk(Plan &plan, const host::Pf &owner, const host::Function &function
     }
 }
 
-void plan_kernel(Plan &plan, const host::VdpaDevice &device) {
+void plan_kernel(Plan &plan, const host::Inventory &inventory, const host::VdpaDevice &device) {
     plan.vdpa_name = device.name;
-    plan.problem = host::vdpa_problem(device);
+    plan.problem = host::vdpa_problem(inventory, device);
     if (device.path) {
         plan.device = schema::DeviceSpec{DeviceKind::kernel, *device.path};
     }
@@ -38,11 +38,12 @@ void plan_managed(Plan &plan, const config::PortConfig &config, const host::Targ
     }
 }
 
-void plan_device(Plan &plan, const config::PortConfig &config, const host::Target &target) {
+void plan_device(Plan &plan, const host::Inventory &inventory, const config::PortConfig &config,
+                 const host::Target &target) {
     if (target.management) {
         plan_managed(plan, config, target);
     } else if (target.vdpa) {
-        plan_kernel(plan, *target.vdpa);
+        plan_kernel(plan, inventory, *target.vdpa);
     } else {
         const auto *named = std::get_if<host::DpdkDevice>(&config.device->device);
         plan_dpdk(plan, *target.pf, *target.function, named ? named->arguments : "");
@@ -94,7 +95,7 @@ Expected<Plan> make_plan(const host::Inventory &inventory, const config::PortCon
     plan.function = function.id;
     plan.function_device = function.device;
     plan_representor(plan, config, *target->pf, function, is_row);
-    plan_device(plan, config, *target);
+    plan_device(plan, inventory, config, *target);
     // What somebody else uses comes first: it is not touched.
     if (const auto busy = host::busy_problem(function)) {
         plan.problem = busy;

@@ -194,7 +194,7 @@ class Devices {
                     {"max_pairs", device.max_pairs ? json(*device.max_pairs) : json(nullptr)},
                     {"max_virtqueues", device.max_virtqueues}};
         add_user(out, device.path ? find(users_, *device.path) : nullptr);
-        add_problem(out, host::vdpa_problem(device));
+        add_problem(out, host::vdpa_problem(inventory_, device));
         return out;
     }
 

@@ -155,6 +155,7 @@ void read_link(const json &description, Links &links) {
 
 void read_vdpa(const json &description, VdpaState &state) {
     state.has_family = !description.empty();
+    state.has_vhost_driver = state.has_family;
     for (const json &item : member(description, "managements")) {
         state.managements.push_back({item.at("name"), true, item.value("vqs", 65U)});
     }

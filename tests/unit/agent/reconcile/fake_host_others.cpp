@@ -69,14 +69,14 @@ Function FakeHost::make_vf(const Pf &pf, uint32_t number) {
 
 void FakeHost::add_management(const std::string &name) {
     change([this, &name] {
-        inventory.has_vdpa = true;
+        inventory.has_vdpa = inventory.has_vhost_vdpa = true;
         inventory.vdpa_managements.push_back({name, true, 16});
     });
 }
 
 void FakeHost::add_vdpa(const std::string &name, const std::string &path) {
     change([this, &name, &path] {
-        inventory.has_vdpa = true;
+        inventory.has_vdpa = inventory.has_vhost_vdpa = true;
         host::VdpaDevice device;
         device.name = name;
         device.management = "vdpasim_net";

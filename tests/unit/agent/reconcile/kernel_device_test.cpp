@@ -197,6 +197,50 @@ TEST_F(KernelDevices, that_is_not_bound_to_vhost_vdpa_is_waited_for) {
     EXPECT_EQ(state("vm1"), "listening");
 }
 
+TEST_F(KernelDevices, whose_modules_come_one_by_one_say_what_is_missing_now) {
+    backoff = {std::chrono::hours(1), std::chrono::hours(1)};
+    host.add_netdevsim();
+    set_other_config({{"vdpa-pfs", "netdevsim/netdevsim10,num-vfs=2"}});
+    start();
+    set_on("vm1", "vdpa:vdpasim_net", 0);
+    set_on("vm2", "/dev/vhost-vdpa-3", 1);
+    settle();
+    for (const char *name : {"vm1", "vm2"}) {
+        EXPECT_EQ(reason(name), "kernel-lacks");
+        EXPECT_THAT(detail(name), HasSubstr("modules vdpa and vhost_vdpa"));
+    }
+    host.change([this] { host.inventory.has_vdpa = true; });
+    settle();
+    EXPECT_EQ(reason("vm1"), "device-missing") << "there is no simulator yet";
+    EXPECT_EQ(reason("vm2"), "kernel-lacks");
+    EXPECT_THAT(detail("vm2"), HasSubstr("modprobe vhost_vdpa"));
+    host.change([this] { host.inventory.has_vhost_vdpa = true; });
+    settle();
+    EXPECT_EQ(reason("vm2"), "device-missing");
+    host.add_vdpa("v0", "/dev/vhost-vdpa-3");
+    settle();
+    EXPECT_EQ(state("vm2"), "listening");
+}
+
+TEST_F(KernelDevices, that_could_not_be_made_for_want_of_a_module_is_made_when_it_comes) {
+    backoff = {std::chrono::hours(1), std::chrono::hours(1)};
+    start_with(1);
+    settle();
+    host.change([this] { host.inventory.has_vhost_vdpa = false; });
+    Error error{schema::Reason::kernel_lacks, "no vhost_vdpa"};
+    // Once the representor is there, or it would be that which fails.
+    host.ensure_error = [this, &error](const std::string & /*name*/) {
+        return host.netdev(0) == "vm1" ? std::optional(error) : std::nullopt;
+    };
+    set_on("vm1", "vdpa:vdpasim_net", 0);
+    settle();
+    EXPECT_EQ(reason("vm1"), "kernel-lacks");
+    error = {schema::Reason::vdpa_failed, "it cannot be bound"};
+    host.change([this] { host.inventory.has_vhost_vdpa = true; });
+    settle();
+    EXPECT_EQ(reason("vm1"), "vdpa-failed") << "what is missing now";
+}
+
 TEST_F(KernelDevices, that_cannot_be_made_is_told_and_tried_again) {
     backoff = quick_retries;
     start_with(1);

@@ -30,7 +30,7 @@ class Devices : public testing::Test {
             pf.functions.push_back(vf(pf, i));
         }
         inventory.pfs = {pf};
-        inventory.has_vdpa = true;
+        inventory.has_vdpa = inventory.has_vhost_vdpa = true;
         host::VdpaDevice device;
         device.name = "v0";
         device.management = "vdpasim_net";
@@ -166,6 +166,9 @@ TEST_F(Devices, that_are_no_pf_are_listed_so_that_nobody_looks_for_them) {
     EXPECT_THAT(all, HasSubstr("device 0000:00:1f.6: neither a PF nor a VF"));
     EXPECT_THAT(all, HasSubstr("the kernel has no vDPA"));
     EXPECT_THAT(all, HasSubstr("vhost_vdpa/bind"));
+    inventory.has_vhost_vdpa = false;
+    EXPECT_THAT(text(), HasSubstr(", kernel-lacks\n    vDPA device v0: has no character device, "
+                                  "because module vhost_vdpa is not loaded"));
 }
 
 }  // namespace

@@ -35,12 +35,17 @@ struct PfStep {
 
 /* What is to be done for a PF now: the next step, none when it is as the spec says, or why not.
  * `used_by`: Interfaces that use functions of the PF. VFs are unbound before the eswitch goes to
- * switchdev and bound again after it; VFs that we unbound, by device with the driver they had, are
- * in `unbound`. Errors: pf-missing, not-a-pf, sriov-unsupported, eswitch-unsupported,
- * pf-needs-drain (with what holds it). */
+ * switchdev and bound again after it, or when it turns out that it cannot; VFs that we unbound, by
+ * device with the driver they had, are in `unbound`. Errors: pf-missing, not-a-pf,
+ * sriov-unsupported, eswitch-unsupported, pf-needs-drain (with what holds it). */
 Expected<std::optional<PfStep>> next_step(const Inventory &inventory, const PfSpec &spec,
                                           const std::vector<std::string> &used_by,
                                           const std::map<Handle, std::string> &unbound);
+
+/* What is still to be done for a PF that is not to be prepared any more, wherever its preparation
+ * was left; none: nothing. Everything else about it stays as it is. */
+std::optional<PfStep> step_back(const Inventory &inventory, const Handle &pf,
+                                const std::map<Handle, std::string> &unbound);
 
 /* Carries out what blocks in the kernel for seconds, on one slow worker for each PF. Answers come
  * later, each once, on the control thread. */

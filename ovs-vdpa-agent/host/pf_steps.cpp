@@ -190,7 +190,10 @@ Expected<std::optional<PfStep>> next_step(const Inventory &inventory, const PfSp
         return no_pf(inventory, spec.handle);
     }
     if (pf->eswitch == Pf::Eswitch::legacy) {
-        return in_legacy_mode(inventory, *pf, spec, used_by);
+        auto step = in_legacy_mode(inventory, *pf, spec, used_by);
+        // What was begun is undone when it cannot be gone on with.
+        const auto back = step ? std::nullopt : towards_bound_vfs(*pf, unbound);
+        return back ? back : step;
     }
     if (auto step = towards_bound_vfs(*pf, unbound)) {
         return step;
@@ -214,6 +217,12 @@ Expected<std::optional<PfStep>> next_step(const Inventory &inventory, const PfSp
     return fail(Reason::eswitch_unsupported,
                 pf->handle.label() + ": its driver " + pf->driver +
                     " has no switchdev mode, so its VFs have no representors");
+}
+
+std::optional<PfStep> step_back(const Inventory &inventory, const Handle &pf,
+                                const std::map<Handle, std::string> &unbound) {
+    const Pf *found = inventory.pf(pf);
+    return found ? towards_bound_vfs(*found, unbound) : std::nullopt;
 }
 
 }  // namespace vdpa::agent::host

@@ -67,26 +67,27 @@ void Pfs::set_specs(const std::vector<host::PfSpec> &specs) {
     for (const auto &[handle, pf] : pfs_) {
         pf->is_wanted = false;
     }
-    order_.clear();
+    const std::vector<Handle> before = std::exchange(order_, {});
     for (const host::PfSpec &spec : specs) {
         order_.push_back(spec.handle);
         auto &slot = pfs_[spec.handle];
         if (!slot) {
             slot = std::make_unique<Pf>(env_.io, spec, env_.backoff);
-            slot->problem = Error{Reason::pf_preparing,
-                                  "PF " + spec.handle.label() + ": has not been looked at yet"};
         } else if (slot->spec != spec) {
             slot->spec = spec;
             slot->retry_due = true;
         }
+        const bool is_new = std::find(before.begin(), before.end(), spec.handle) == before.end();
+        if (is_new && !slot->problem) {
+            slot->problem = Error{Reason::pf_preparing,
+                                  "PF " + spec.handle.label() + ": has not been looked at yet"};
+        }
         slot->is_wanted = true;
     }
-    // One that is being changed is forgotten when that is done.
-    for (auto each = pfs_.begin(); each != pfs_.end();) {
-        const bool is_done_with = !each->second->is_wanted && !each->second->acting;
-        const Handle handle = each->first;
-        each = is_done_with ? pfs_.erase(each) : std::next(each);
-        if (is_done_with) {
+    // What is being done for one, or left to be done, is looked at by advance().
+    for (const auto &[handle, pf] : pfs_) {
+        if (!pf->is_wanted && !pf->acting && pf->problem) {
+            pf->problem.reset();
             env_.changed(handle);
         }
     }
@@ -99,12 +100,37 @@ void Pfs::set_unbound(const std::map<Handle, std::string> &unbound) {
 }
 
 void Pfs::advance(const host::Inventory &inventory, const UsedBy &used_by) {
-    for (const auto &[handle, pf] : pfs_) {
-        if (pf->is_wanted && !pf->acting) {
-            advance(*pf, host::next_step(inventory, pf->spec, used_by(handle), unbound_));
+    take_in_left_behind(inventory);
+    for (auto each = pfs_.begin(); each != pfs_.end();) {
+        const Handle handle = each->first;
+        Pf &pf = *each++->second;
+        if (pf.acting) {
+            continue;
+        }
+        if (pf.is_wanted) {
+            advance(pf, host::next_step(inventory, pf.spec, used_by(handle), unbound_));
+        } else if (const auto step = host::step_back(inventory, handle, unbound_)) {
+            advance(pf, step);
+        } else {
+            pfs_.erase(handle);
+            env_.changed(handle);
         }
     }
-    bind_orphans(inventory);
+}
+
+/* PFs whose preparation an agent before this one has left in the middle, and that are not to be
+ * prepared any more. */
+void Pfs::take_in_left_behind(const host::Inventory &inventory) {
+    if (unbound_.empty()) {
+        return;
+    }
+    for (const host::Pf &pf : inventory.pfs) {
+        if (!pfs_.contains(pf.handle) && host::step_back(inventory, pf.handle, unbound_)) {
+            auto &slot = pfs_[pf.handle];
+            slot = std::make_unique<Pf>(env_.io, host::PfSpec{pf.handle, {}}, env_.backoff);
+            slot->is_wanted = false;
+        }
+    }
 }
 
 void Pfs::advance(Pf &pf, const Expected<std::optional<PfStep>> &next) {
@@ -141,61 +167,40 @@ void Pfs::carry_out(Pf &pf, const PfStep &step) {
 
 void Pfs::take(const PfStep &step, const Expected<void> &result) {
     if (!result) {
-        finish(step, result);
-        return;
+        set_problem(*pfs_.at(step.pf), result.error());
+        env_.wake();
     }
-    // Of much of it nothing notifies.
-    env_.refresh(step.pf, [this, step] {
-        // The record says which VFs are unbound by us now.
-        using Unbound = std::map<Handle, std::string>;
-        env_.service.unbound_vfs([this, step](const Expected<Unbound> &unbound) {
-            if (unbound) {
-                unbound_ = *unbound;
+    // Of much of it nothing notifies, and what failed may have been done in part.
+    env_.refresh(step.pf, [this, step, result] { read_record(step, result); });
+}
+
+/* The record says which VFs are unbound by us now. Until it is read the step is not done with, or
+ * they might be forgotten. */
+void Pfs::read_record(const PfStep &step, const Expected<void> &result) {
+    using Unbound = std::map<Handle, std::string>;
+    env_.service.unbound_vfs([this, step, result](const Expected<Unbound> &unbound) {
+        if (unbound) {
+            unbound_ = *unbound;
+            finish(step, result);
+            return;
+        }
+        Pf &pf = *pfs_.at(step.pf);  // is not forgotten while it is acted on
+        set_problem(pf, unbound.error());
+        env_.wake();
+        pf.retry.expires_after(pf.backoff.next(env_.backoff.last));
+        pf.retry.async_wait([this, step, result](const boost::system::error_code &cancelled) {
+            if (!cancelled) {
+                read_record(step, result);
             }
-            finish(step, unbound ? Expected<void>() : tl::make_unexpected(unbound.error()));
         });
     });
 }
 
 void Pfs::finish(const PfStep &step, const Expected<void> &result) {
-    if (step.kind == PfStep::Kind::bind_vf) {
-        orphans_asked_.erase(step.vf);
-    }
-    const auto found = pfs_.find(step.pf);
-    if (found != pfs_.end() && found->second->acted == step) {
-        Pf &pf = *found->second;
-        pf.acting = false;
-        pf.error = result ? std::nullopt : std::optional(result.error());
-        if (!pf.is_wanted) {
-            pfs_.erase(found);
-            env_.changed(step.pf);
-        }
-    } else if (!result) {
-        module.warn(limit, step.pf.label() + ": " + result.error().detail);
-    }
+    Pf &pf = *pfs_.at(step.pf);
+    pf.acting = false;
+    pf.error = result ? std::nullopt : std::optional(result.error());
     env_.wake();
-}
-
-/* VFs that were unbound for a PF that is not to be prepared any more. */
-void Pfs::bind_orphans(const host::Inventory &inventory) {
-    for (const auto &[vf, driver] : unbound_) {
-        for (const host::Pf &pf : inventory.pfs) {
-            const bool is_its =
-                std::any_of(pf.functions.begin(), pf.functions.end(),
-                            [&vf = vf](const auto &each) { return each.device == vf; });
-            if (!is_its || pfs_.contains(pf.handle) || !orphans_asked_.insert(vf).second) {
-                continue;
-            }
-            PfStep step;
-            step.kind = PfStep::Kind::bind_vf;
-            step.pf = pf.handle;
-            step.vf = vf;
-            step.driver = driver;
-            module.info(pf.handle.label() + ": " + describe(step));
-            env_.service.carry_out(
-                step, [this, step](const Expected<void> &result) { take(step, result); });
-        }
-    }
 }
 
 void Pfs::retry_later(Pf &pf) {
@@ -238,8 +243,14 @@ std::optional<Error> Pfs::problem(const Handle &pf) const {
 }
 
 std::vector<report::PfView> Pfs::views() const {
+    std::vector<Handle> handles = order_;
+    for (const auto &[handle, pf] : pfs_) {
+        if (!pf->is_wanted && pf->problem) {
+            handles.push_back(handle);
+        }
+    }
     std::vector<report::PfView> views;
-    for (const Handle &handle : order_) {
+    for (const Handle &handle : handles) {
         const Pf &pf = *pfs_.at(handle);
         report::PfView view;
         view.handle = handle;

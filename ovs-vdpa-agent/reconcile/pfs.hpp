@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -30,7 +29,8 @@ namespace vdpa::agent::reconcile {
  *
  * A step that was carried out and is still the next one, by an inventory that was read anew, is
  * asked for again only after a time, at growing intervals. A PF that is not named any more is left
- * as it is; but VFs that were unbound for it are bound again.
+ * as it is; but VFs that were unbound for it, by whichever agent, are bound again in the same way
+ * (host::step_back()), and it is forgotten when none is left.
  *
  * Lives on the control thread. Whoever calls the service's answers must outlive this. */
 class Pfs {
@@ -60,6 +60,8 @@ class Pfs {
     /* What functions of that PF have to wait for: pf-preparing, or why it is not being prepared;
      * none: it is as it is to be, or is not to be prepared. */
     std::optional<Error> problem(const host::Handle &pf) const;
+    /* PFs that are to be prepared, in the order in which they are named, and others that something
+     * is left to be done for. */
     std::vector<report::PfView> views() const;
 
   private:
@@ -68,8 +70,9 @@ class Pfs {
     void advance(Pf &pf, const Expected<std::optional<host::PfStep>> &next);
     void carry_out(Pf &pf, const host::PfStep &step);
     void take(const host::PfStep &step, const Expected<void> &result);
+    void read_record(const host::PfStep &step, const Expected<void> &result);
     void finish(const host::PfStep &step, const Expected<void> &result);
-    void bind_orphans(const host::Inventory &inventory);
+    void take_in_left_behind(const host::Inventory &inventory);
     void retry_later(Pf &pf);
     void set_problem(Pf &pf, std::optional<Error> problem);
 
@@ -77,7 +80,6 @@ class Pfs {
     std::map<host::Handle, std::unique_ptr<Pf>> pfs_;
     std::vector<host::Handle> order_;
     std::map<host::Handle, std::string> unbound_;
-    std::set<host::Handle> orphans_asked_;  // being bound, or could not be
 };
 
 }  // namespace vdpa::agent::reconcile

@@ -235,6 +235,34 @@ TEST_F(PfStepsTest, bind_vfs_again_whatever_else_is_wrong) {
     EXPECT_EQ(refusal().reason, Reason::pf_needs_drain) << "four VFs in place of two";
 }
 
+TEST_F(PfStepsTest, are_undone_when_they_cannot_be_gone_on_with) {
+    make_vfs(2);
+    carry_out(**next());
+    ASSERT_EQ(unbound.size(), 1U);
+    function(vf_device(1))->netdev_in_use = true;
+    EXPECT_EQ(all_steps(), Steps{"bind 00.1 mlx5_core"});
+    EXPECT_EQ(refusal().reason, Reason::pf_needs_drain);
+    function(vf_device(1))->netdev_in_use = false;
+    EXPECT_EQ(text(**next()), "unbind 00.1");
+}
+
+TEST_F(PfStepsTest, of_a_pf_that_is_left_alone_bind_its_vfs_again) {
+    make_vfs(2);
+    carry_out(**next());
+    carry_out(**next());
+    ASSERT_EQ(unbound.size(), 2U);
+    Steps steps;
+    for (auto step = step_back(inventory, pf0, unbound); step;
+         step = step_back(inventory, pf0, unbound)) {
+        steps.push_back(text(*step));
+        carry_out(*step);
+    }
+    EXPECT_EQ(steps, (Steps{"bind 00.1 mlx5_core", "bind 00.2 mlx5_core"}));
+    unbound[vf_device(7)] = "mlx5_core";
+    EXPECT_FALSE(step_back(inventory, pf0, unbound)) << "of another PF, or gone";
+    EXPECT_FALSE(step_back(inventory, {"pci", "0000:99:00.0"}, unbound));
+}
+
 TEST_F(PfStepsTest, forget_a_vf_that_somebody_else_has_bound_meanwhile) {
     make_vfs(2);
     pf().eswitch = Pf::Eswitch::switchdev;

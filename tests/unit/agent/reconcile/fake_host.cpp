@@ -238,7 +238,9 @@ Expected<void> FakeHost::step(const PfStep &wanted) {
 }
 
 void FakeHost::unbound_vfs(std::function<void(Expected<std::map<Handle, std::string>>)> done) {
-    answer<std::map<Handle, std::string>>(done, unbound);
+    using Unbound = std::map<Handle, std::string>;
+    answer<Unbound>(done, record_error ? Expected<Unbound>(tl::make_unexpected(*record_error))
+                                       : Expected<Unbound>(unbound));
 }
 
 /* Kernel vDPA devices */

@@ -57,6 +57,7 @@ struct Pf {
     Handle handle;
     uint16_t number = 0;  // devlink's pfnum; the PCI function number where there is none
     std::string driver;
+    bool is_network = true;             // a network function, as far as its bus tells
     std::optional<uint32_t> total_vfs;  // sriov_totalvfs; none: the device has no SR-IOV
     uint32_t num_vfs = 0;
     Eswitch eswitch = Eswitch::unsupported;

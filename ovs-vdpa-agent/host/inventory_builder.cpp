@@ -134,6 +134,8 @@ class Builder {
             pf.handle = handle;
             if (const auto found = sysfs_.devices.find(handle); found != sysfs_.devices.end()) {
                 pf.driver = found->second.driver;
+                pf.is_network =
+                    handle.bus != "pci" || found->second.pci_class >> 16U == network_class;
                 pf.total_vfs = found->second.total_vfs;
                 pf.num_vfs = found->second.num_vfs;
             }

@@ -32,7 +32,7 @@ tl::unexpected<Error> without_eswitch(const Pf &pf) {
         return tl::make_unexpected(std::move(*problem));
     }
     const std::string name = pf.handle.label() + ": ";
-    if (pf.uplinks.empty()) {
+    if (pf.uplinks.empty() && pf.is_network) {
         return fail(Reason::pf_missing, name + "the PF's driver " + pf.driver +
                                             " has made no netdev; see the kernel's log");
     }

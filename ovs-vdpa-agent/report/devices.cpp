@@ -16,7 +16,8 @@ using nlohmann::json;
 using schema::Reason;
 using Problem = std::optional<Error>;
 
-/* Ports by what they use: a function, a vDPA device. One whose row cannot be served uses nothing.
+/* Ports by what they use: a function, a vDPA device. One whose row cannot be served uses no vDPA
+ * device, and a function only if none else does: it may have been given the representor already.
  */
 std::map<std::string, const PortView *> users_of(const Board::Ports &ports) {
     std::map<std::string, const PortView *> users;
@@ -25,6 +26,9 @@ std::map<std::string, const PortView *> users_of(const Board::Ports &ports) {
             users.emplace(port->function, port.get());
             users.emplace(port->device, port.get());
         }
+    }
+    for (const auto &[name, port] : ports) {
+        users.emplace(port->function, port.get());
     }
     users.erase("");
     return users;

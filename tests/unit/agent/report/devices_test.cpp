@@ -99,13 +99,16 @@ TEST_F(Devices, as_json_have_the_same_for_programs) {
     EXPECT_EQ(all["kernel_has_vdpa"], true);
 }
 
-TEST_F(Devices, of_an_invalid_row_have_no_user) {
+TEST_F(Devices, of_an_invalid_row_are_those_that_nobody_else_uses) {
     use("vm1", "0000:43:00.0,pf0vf1", "");
     PortView loser = *ports["vm1"];
     loser.name = "vm0";
     loser.state = schema::State::invalid;
     ports["vm0"] = std::make_shared<const PortView>(loser);
     EXPECT_EQ(as_json()["pfs"][0]["functions"][1]["user"], "vm1");
+    ports.erase("vm1");
+    EXPECT_EQ(as_json()["pfs"][0]["functions"][1]["user"], "vm0");
+    EXPECT_EQ(as_json()["pfs"][0]["functions"][1]["state"], "invalid");
 }
 
 TEST_F(Devices, that_cannot_be_used_say_why_and_what_to_do) {

@@ -13,12 +13,13 @@ constexpr uint64_t mebibyte = uint64_t{1} << 20;
 }  // namespace
 
 // Pinning takes about 0.1 us for a page that is there and 1 us for one that has to be zeroed first;
-// zeroing hugepages, about as long as that for the same number of bytes.
+// zeroing hugepages, about as long as that for the same number of bytes. A third of the kernel's
+// entries is left for memory that is not contiguous.
 uint64_t piece_size(const Region &region, uint64_t total) {
+    constexpr uint64_t most_pieces = 1536;
     const bool huge = region.page_size >= 2 * mebibyte;
-    const uint64_t smallest = (huge ? 256 : 32) * mebibyte;
     const uint64_t largest = (huge ? 1024 : 128) * mebibyte;
-    return std::clamp(std::bit_ceil(total / 1024 + 1), smallest, largest);
+    return std::clamp(std::bit_ceil(total / most_pieces), 32 * mebibyte, largest);
 }
 
 Called<void> MemoryMap::begin() {
@@ -54,6 +55,7 @@ Expected<void> MemoryMap::map_piece(uint64_t guest, uint64_t size, uint64_t host
         return fail(schema::Reason::device_failed, std::move(detail));
     }
     pieces_.push_back({guest, size});
+    device_.system().forget_pages(host, size);
     return {};
 }
 

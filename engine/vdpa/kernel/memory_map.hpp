@@ -17,7 +17,11 @@ namespace vdpa::engine::kernel {
  * Mapping pins pages, for as long as it takes with this process's memory map locked against whoever
  * wants to change it (drivers/vhost/vdpa.c, vhost_vdpa_pa_map): every other port's mmap() would
  * wait. So memory goes over in pieces, each a few milliseconds long, and all of them in one batch,
- * which devices with tables of their own want (VHOST_IOTLB_BATCH_BEGIN and _END). */
+ * which devices with tables of their own want (VHOST_IOTLB_BATCH_BEGIN and _END).
+ *
+ * Pinned pages are then in this process's page tables, of no use to it, and the vhost library's
+ * munmap(), in the thread that answers every port's front-end, would have to take out each of them:
+ * seconds, for a large guest. So they are taken out here, piece by piece. They stay pinned. */
 class MemoryMap {
   public:
     MemoryMap(VhostVdpa &device, const DeviceInfo &info, uint32_t asid)

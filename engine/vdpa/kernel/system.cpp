@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -42,6 +43,10 @@ class HostSystem final : public System {
             return UINT64_MAX;
         }
         return limit.rlim_cur;
+    }
+
+    void forget_pages(uint64_t address, uint64_t size) override {
+        ::madvise(reinterpret_cast<void *>(address), size, MADV_DONTNEED);
     }
 };
 

@@ -97,6 +97,16 @@ bool FakeKernel::in_batch() const {
     return batch_.has_value();
 }
 
+std::map<uint64_t, uint64_t> FakeKernel::forgotten_pages() const {
+    const std::lock_guard lock(mutex_);
+    return forgotten_pages_;
+}
+
+void FakeKernel::forget_pages(uint64_t address, uint64_t size) {
+    const std::lock_guard lock(mutex_);
+    forgotten_pages_[address] = size;
+}
+
 uint32_t FakeKernel::space_of_group(uint32_t group) const {
     const std::lock_guard lock(mutex_);
     const auto space = group_spaces_.find(group);

@@ -74,6 +74,8 @@ class FakeKernel final : public System {
     uint64_t driver_features() const;
     std::map<uint64_t, Mapping> mappings(uint32_t asid = 0) const;
     bool in_batch() const;
+    /* What was taken out of the process's page tables: sizes, by address. */
+    std::map<uint64_t, uint64_t> forgotten_pages() const;
     uint32_t space_of_group(uint32_t group) const;
     Queue queue(uint32_t ring) const;
     int config_call() const;
@@ -91,6 +93,7 @@ class FakeKernel final : public System {
     ssize_t write(int fd, const void *bytes, size_t size) override;
     uint64_t memory_size() override { return memory; }
     uint64_t lockable_memory() override { return UINT64_MAX; }
+    void forget_pages(uint64_t address, uint64_t size) override;
 
   private:
     int note(std::string call);
@@ -113,6 +116,7 @@ class FakeKernel final : public System {
     std::map<uint32_t, std::map<uint64_t, Mapping>> spaces_;
     std::map<uint32_t, uint32_t> group_spaces_;
     std::optional<uint32_t> batch_;
+    std::map<uint64_t, uint64_t> forgotten_pages_;
     std::map<uint32_t, Queue> queues_;
     std::map<uint32_t, UniqueFd> kicks_;
     std::map<uint32_t, UniqueFd> calls_;

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <system_error>
 #include <utility>
@@ -160,13 +159,14 @@ void DeviceThread::set_ring(Ring ring) {
         Ring &known = rings[ring.index];
         known.kick = std::move(ring.kick);
         known.call = std::move(ring.call);
+        known.relay = std::move(ring.relay);
         if (driver_->live()) {
             if (auto connected = driver_->connect_ring(known); !connected) {
                 stop_rings();
                 fault(connected.error());
-                wake();
             }
         }
+        wake();  // to poll other descriptors
         return;
     }
     if (ring.index != rings.size()) {
@@ -255,6 +255,19 @@ void DeviceThread::deliver(Lock &lock) {
     }
 }
 
+/* Of the rings that the device serves. */
+std::vector<std::shared_ptr<CallRelay>> DeviceThread::call_relays() const {
+    std::vector<std::shared_ptr<CallRelay>> relays;
+    if (session_ && driver_->live()) {
+        for (const Ring &ring : session_->rings) {
+            if (ring.relay) {
+                relays.push_back(ring.relay);
+            }
+        }
+    }
+    return relays;
+}
+
 void DeviceThread::wait(Lock &lock) {
     if (unreported_ || quit_) {
         return;
@@ -270,14 +283,20 @@ void DeviceThread::wait(Lock &lock) {
     if (asked_pairs_ && driver_->control_queue()) {
         answer.reset(::dup(driver_->control_queue()->answer_fd()));
     }
-    std::array<pollfd, 3> fds = {pollfd{wake_.get(), POLLIN, 0},
-                                 pollfd{config_call_.get(), POLLIN, 0},
-                                 pollfd{answer.get(), POLLIN, 0}};
+    std::vector<pollfd> fds = {
+        {wake_.get(), POLLIN, 0}, {config_call_.get(), POLLIN, 0}, {answer.get(), POLLIN, 0}};
+    const auto relays = call_relays();
+    for (const auto &relay : relays) {
+        fds.push_back({relay->eventfd(), POLLIN, 0});
+    }
     lock.unlock();
     ::poll(fds.data(), fds.size(), timeout);
     eventfd_t count = 0;
     ::eventfd_read(wake_.get(), &count);
     const bool config_changed = ::eventfd_read(config_call_.get(), &count) == 0;
+    for (const auto &relay : relays) {
+        relay->pass_on();
+    }
     lock.lock();
     config_changed_ = config_changed_ || config_changed;
 }

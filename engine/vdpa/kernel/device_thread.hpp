@@ -88,6 +88,7 @@ class DeviceThread {
     void run();
     bool step(Lock &lock);
     void wait(Lock &lock);
+    std::vector<std::shared_ptr<CallRelay>> call_relays() const;
     void deliver(Lock &lock);
     void attempt(Lock &lock);
     Expected<bool> prepare(const Session &session, uint64_t generation);

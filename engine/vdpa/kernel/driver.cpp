@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/vdpa/kernel/driver.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -200,11 +198,11 @@ Expected<void> Driver::watch_kick(const Ring &ring) {
     }
     // What was signalled on the eventfds before these, nobody has heard. Once too often is
     // harmless.
-    const uint64_t one = 1;
-    for (const int fd : {ring.kick.get(), ring.call.get()}) {
-        if (fd >= 0) {
-            [[maybe_unused]] const ssize_t told = ::write(fd, &one, sizeof(one));
-        }
+    signal_front_end(ring.kick.get());
+    if (ring.relay) {
+        ring.relay->call();
+    } else {
+        signal_front_end(ring.call.get());
     }
     return {};
 }

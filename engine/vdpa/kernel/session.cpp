@@ -73,6 +73,28 @@ Expected<UniqueFd> duplicate(int fd) {
     return copy;
 }
 
+/* Puts a relay between device and front-end where they do not fit together. */
+Expected<void> relay_call(const DeviceInfo &info, Ring &ring) {
+    if (relay::is_eventfd(ring.call.get())) {
+        return {};
+    }
+    if (!relay::is_unix_socket(ring.call.get())) {
+        return refuse(info, "gives neither an eventfd nor a socket to be called by for ring " +
+                                std::to_string(ring.index));
+    }
+    auto relayed = CallRelay::create(std::move(ring.call));
+    if (!relayed) {
+        return tl::make_unexpected(relayed.error());
+    }
+    auto eventfd = duplicate((*relayed)->eventfd());
+    if (!eventfd) {
+        return tl::make_unexpected(eventfd.error());
+    }
+    ring.call = std::move(*eventfd);
+    ring.relay = std::move(*relayed);
+    return {};
+}
+
 }  // namespace
 
 Expected<void> check_memory(const DeviceInfo &info, const std::vector<Region> &memory,
@@ -153,6 +175,9 @@ Expected<Ring> check_ring(const DeviceInfo &info, const std::vector<Region> &mem
         return refuse(
             info, "gives no eventfd to kick " + name + " with, but the kernel does not poll rings");
     }
+    if (!relay::is_eventfd(request.kick)) {
+        return refuse(info, "gives no eventfd to kick " + name + " with, but something else");
+    }
     auto kick = duplicate(request.kick);
     if (!kick) {
         return tl::make_unexpected(kick.error());
@@ -164,6 +189,9 @@ Expected<Ring> check_ring(const DeviceInfo &info, const std::vector<Region> &mem
             return tl::make_unexpected(call.error());
         }
         ring.call = std::move(*call);
+        if (auto relayed = relay_call(info, ring); !relayed) {
+            return tl::make_unexpected(relayed.error());
+        }
     }
     return ring;
 }

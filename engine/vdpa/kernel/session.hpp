@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "engine/vdpa/kernel/call_relay.hpp"
 #include "engine/vdpa/kernel/device_info.hpp"
 #include "schema/support/error.hpp"
 #include "schema/support/unique_fd.hpp"
@@ -42,7 +44,8 @@ struct Ring {
     uint64_t device_area = 0;
     Position position;
     UniqueFd kick;
-    UniqueFd call;  // none: the driver polls
+    UniqueFd call;                     // none: the driver polls
+    std::shared_ptr<CallRelay> relay;  // null: `call` is the front-end's own eventfd
     /* The used index of a split ring in this process's memory, for as long as that is mapped. */
     const uint16_t *used_index = nullptr;
     bool enabled = true;  // by the front-end
@@ -68,7 +71,8 @@ inline constexpr Position fresh_packed_position{.avail = 0x8000, .used = 0x8000}
 Expected<void> check_memory(const DeviceInfo &info, const std::vector<Region> &memory,
                             uint64_t host_memory);
 
-/* Finds the ring in `memory` and in the bounds of the device. `features` are those negotiated.
+/* Finds the ring in `memory` and in the bounds of the device. `features` are those negotiated. To
+ * be kicked by, a front-end has to give an eventfd; to be called by, an eventfd or a unix socket.
  * Error: device-failed. */
 Expected<Ring> check_ring(const DeviceInfo &info, const std::vector<Region> &memory,
                           const RingRequest &request, uint64_t features);

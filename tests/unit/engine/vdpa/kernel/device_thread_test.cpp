@@ -4,7 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <array>
 #include <condition_variable>
 #include <future>
 
@@ -322,6 +325,37 @@ TEST_F(DeviceThreadTest, GivesRunningRingsOtherEventfdsAtOnce) {
     EXPECT_TRUE(Guest::same_eventfd(kernel_.queue(1).call, call));
     EXPECT_TRUE(kernel_.queue(1).enabled);
     EXPECT_EQ(kernel_.status(), running);
+}
+
+TEST_F(DeviceThreadTest, PassesInterruptsOnToAFrontEndThatIsCalledBySocket) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    const UniqueFd guests(ends[0]);
+    const UniqueFd given(ends[1]);
+    const auto called = [&guests] {
+        pollfd fd = {guests.get(), POLLIN, 0};
+        uint64_t said = 0;
+        return ::poll(&fd, 1, 10000) == 1 && ::read(guests.get(), &said, sizeof(said)) == 8 &&
+               said == 1;
+    };
+    open();
+    enable(1);
+    Session session = guest_.session(info(), split);
+    RingRequest request = guest_.request(1);
+    request.call = given.get();
+    session.rings[1] = *check_ring(info(), guest_.memory(), request, session.features);
+    thread_->configure(std::move(session));
+    ASSERT_TRUE(await(Phase::running));
+    EXPECT_TRUE(called()) << "what was before, nobody has heard";
+    for (int i = 0; i < 3; ++i) {
+        ::eventfd_write(kernel_.queue(1).call, 1);
+        EXPECT_TRUE(called()) << i;
+    }
+    // It may change its mind while the ring runs.
+    Guest other;
+    request.call = other.request(1).call;
+    thread_->set_ring(*check_ring(info(), guest_.memory(), request, split));
+    EXPECT_TRUE(Guest::same_eventfd(kernel_.queue(1).call, request.call));
 }
 
 TEST_F(DeviceThreadTest, LetsGoOfADeviceWhoseNodeIsRemoved) {

@@ -9,6 +9,8 @@
 #include <sstream>
 #include <utility>
 
+#include "engine/relay/call.hpp"
+
 namespace vdpa::engine::kernel {
 
 namespace {
@@ -378,6 +380,9 @@ int FakeKernel::ring_ioctl(unsigned long request, void *argument) {
         case VHOST_SET_VRING_KICK:
         case VHOST_SET_VRING_CALL: {
             const bool kick = request == VHOST_SET_VRING_KICK;
+            if (file->fd >= 0 && !relay::is_eventfd(file->fd)) {
+                return -EINVAL;  // eventfd_ctx_fdget()
+            }
             const int error = note(text(kick ? "SET_VRING_KICK " : "SET_VRING_CALL ", ring, " ",
                                         set_or_not(file->fd)));
             if (error == 0) {

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/vdpa/kernel/session.hpp"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
 
 #include "fake_kernel.hpp"
 #include "guest.hpp"
@@ -152,6 +158,54 @@ TEST_F(CheckRingTest, HasEventfdsOfItsOwn) {
     EXPECT_EQ(Guest::signals(ring->kick.get()), 1U);
     ::eventfd_write(ring->call.get(), 1);
     EXPECT_EQ(Guest::signals(request.call), 1U);
+}
+
+TEST_F(CheckRingTest, CallsAFrontEndThatGivesASocketByAnEventfdBetween) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()), 0);
+    const UniqueFd guests(ends[0]);
+    const UniqueFd given(ends[1]);
+    RingRequest request = guest_.request(0);
+    request.call = given.get();
+    const auto ring = check_ring(device(), guest_.memory(), request, split);
+    ASSERT_TRUE(ring) << ring.error().detail;
+    EXPECT_TRUE(relay::is_eventfd(ring->call.get()));
+    ASSERT_TRUE(ring->relay);
+    uint64_t said = 0;
+    ring->relay->pass_on();
+    EXPECT_EQ(::read(guests.get(), &said, sizeof(said)), -1) << "not called";
+    ::eventfd_write(ring->call.get(), 3);
+    ring->relay->pass_on();
+    EXPECT_EQ(::read(guests.get(), &said, sizeof(said)), 8);
+    EXPECT_EQ(said, 1U);
+    ring->relay->pass_on();
+    EXPECT_EQ(::read(guests.get(), &said, sizeof(said)), -1) << "called once only";
+}
+
+TEST_F(CheckRingTest, RefusesToBeKickedOrToCallByAnythingElse) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK), 0);
+    const UniqueFd reading(ends[0]);
+    const UniqueFd writing(ends[1]);
+    RingRequest request = guest_.request(0);
+    request.call = writing.get();
+    EXPECT_THAT(refusal_of(request), HasSubstr("neither an eventfd nor a socket"));
+    request = guest_.request(0);
+    request.kick = reading.get();
+    EXPECT_THAT(refusal_of(request), HasSubstr("no eventfd to kick ring 0"));
+}
+
+TEST(SignalFrontEndTest, NeverWaits) {
+    // Blocking, as a front-end may have made it, and full.
+    const UniqueFd full(::eventfd(0, EFD_CLOEXEC));
+    ASSERT_EQ(::eventfd_write(full.get(), UINT64_MAX - 1), 0);
+    signal_front_end(full.get());
+    eventfd_t count = 0;
+    ASSERT_EQ(::eventfd_read(full.get(), &count), 0);
+    EXPECT_TRUE(signal_front_end(full.get()));
+    ASSERT_EQ(::eventfd_read(full.get(), &count), 0);
+    EXPECT_EQ(count, 1U);
+    EXPECT_FALSE(signal_front_end(-1));
 }
 
 TEST_F(CheckRingTest, TakesADriverThatPollsButNoDeviceThatWouldHaveTo) {

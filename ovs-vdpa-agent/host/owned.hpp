@@ -37,6 +37,8 @@ struct OwnedVdpa {
 struct OwnedPf {
     std::optional<uint32_t> num_vfs = {};
     bool was_legacy = false;
+    /* So many VFs were made in a preparation that is not over. */
+    std::optional<uint32_t> made_vfs = {};
 
     bool operator==(const OwnedPf &) const = default;
 };

@@ -58,6 +58,9 @@ json to_json(const OwnedPf &entry) {
     if (entry.num_vfs) {
         value["num_vfs"] = *entry.num_vfs;
     }
+    if (entry.made_vfs) {
+        value["made_vfs"] = *entry.made_vfs;
+    }
     return value;
 }
 
@@ -158,6 +161,7 @@ OwnedPf read_pf(JsonReader &reader, const json &value) {
     OwnedPf entry;
     entry.num_vfs = members.number<uint32_t>("num_vfs", false);
     entry.was_legacy = members.boolean("was_legacy");
+    entry.made_vfs = members.number<uint32_t>("made_vfs", false);
     return entry;
 }
 

@@ -67,6 +67,8 @@ Expected<void> PfActs::carry_out(const PfStep &step) {
             return bind_vf(step);
         case PfStep::Kind::set_uplink_up:
             return set_uplink_up(step);
+        case PfStep::Kind::end:
+            return end(step.pf);
     }
     return {};
 }
@@ -84,6 +86,7 @@ Expected<void> PfActs::set_num_vfs(const PfStep &step) {
     const auto recorded = record_.change([&](Owned &owned) {
         OwnedPf &pf = owned.pfs[step.pf];
         pf.num_vfs = pf.num_vfs.value_or(*present);
+        pf.made_vfs = step.num_vfs == 0 ? std::nullopt : std::optional(step.num_vfs);
     });
     if (!recorded) {
         return recorded;
@@ -175,6 +178,14 @@ Expected<void> PfActs::bind_vf(const PfStep &step) {
 
 Expected<void> PfActs::forget_vf(const Handle &vf) {
     return record_.change([&vf](Owned &owned) { owned.unbound.erase(vf); });
+}
+
+Expected<void> PfActs::end(const Handle &pf) {
+    return record_.change([&pf](Owned &owned) {
+        if (const auto found = owned.pfs.find(pf); found != owned.pfs.end()) {
+            found->second.made_vfs.reset();
+        }
+    });
 }
 
 }  // namespace vdpa::agent::host

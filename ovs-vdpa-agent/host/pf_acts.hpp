@@ -28,6 +28,7 @@ class PfActs {
     Expected<void> unbind_vf(const PfStep &step);
     Expected<void> bind_vf(const PfStep &step);
     Expected<void> forget_vf(const Handle &vf);
+    Expected<void> end(const Handle &pf);
 
     OwnedFile record_;
     std::string sysfs_;

@@ -3,10 +3,10 @@
 //
 //     VFs made --> VFs unbound --> eswitch to switchdev --> VFs bound again --> uplink up
 //
-// Each is skipped where it is so already. VFs are made and unbound before the change of the
-// eswitch, the order that mlx5's documentation has; ice changes it only while there are no VFs
-// (ice_eswitch_mode_set() in drivers/net/ethernet/intel/ice/ice_eswitch.c), so there they come
-// last.
+// Each is skipped where it is so already; at the end the record forgets that it made the VFs. VFs
+// are made and unbound before the change of the eswitch, the order that mlx5's documentation has;
+// ice changes it only while there are no VFs (ice_eswitch_mode_set() in
+// drivers/net/ethernet/intel/ice/ice_eswitch.c), so there they come last.
 #include <algorithm>
 
 #include "ovs-vdpa-agent/host/pf_service.hpp"
@@ -31,9 +31,18 @@ bool is_for_user_space(const std::string &driver) {
            driver == "igb_uio";
 }
 
-/* What would lose a VF that it uses. */
+/* Whether the PF's VFs were made in this preparation. Others may have taken them away since and
+ * made some of their own; if as many, for what our spec asks for. */
+bool are_ours(const Pf &pf, const PfRecord &record) {
+    const auto made = record.made.find(pf.handle);
+    return made != record.made.end() && made->second == pf.num_vfs;
+}
+
+/* What would lose a VF that it uses. With `is_new` the VFs have been made just now, so that a
+ * netdev of theirs that is up, or has an address, is the work of udev or NetworkManager, who set up
+ * whatever comes. */
 std::vector<std::string> holders(const Inventory &inventory, const Pf &pf,
-                                 const std::vector<std::string> &used_by) {
+                                 const std::vector<std::string> &used_by, bool is_new = false) {
     std::vector<std::string> names;
     for (const std::string &interface : used_by) {
         names.push_back("Interface " + interface);
@@ -43,7 +52,7 @@ std::vector<std::string> holders(const Inventory &inventory, const Pf &pf,
             continue;
         }
         const std::string device = function.device->label();
-        if (function.netdev_in_use) {
+        if (function.netdev_in_use && !is_new) {
             std::string netdevs;
             for (const std::string &netdev : function.netdevs) {
                 netdevs += (netdevs.empty() ? "" : ", ") + netdev;
@@ -136,11 +145,11 @@ Expected<std::optional<PfStep>> towards_vfs(const Inventory &inventory, const Pf
 
 /* Binds VFs that we unbound; also those that somebody else has bound meanwhile, which makes us
  * forget them. */
-std::optional<PfStep> towards_bound_vfs(const Pf &pf,
-                                        const std::map<Handle, std::string> &unbound) {
+std::optional<PfStep> towards_bound_vfs(const Pf &pf, const PfRecord &record) {
     for (const Function &function : pf.functions) {
-        const auto was = function.device ? unbound.find(*function.device) : unbound.end();
-        if (was != unbound.end()) {
+        const auto was =
+            function.device ? record.unbound.find(*function.device) : record.unbound.end();
+        if (was != record.unbound.end()) {
             return PfStep{.kind = PfStep::Kind::bind_vf,
                           .pf = pf.handle,
                           .vf = was->first,
@@ -152,7 +161,8 @@ std::optional<PfStep> towards_bound_vfs(const Pf &pf,
 
 Expected<std::optional<PfStep>> in_legacy_mode(const Inventory &inventory, const Pf &pf,
                                                const PfSpec &spec,
-                                               const std::vector<std::string> &used_by) {
+                                               const std::vector<std::string> &used_by,
+                                               const PfRecord &record) {
     if (!changes_eswitch_without_vfs(pf)) {
         auto step = towards_vfs(inventory, pf, spec.num_vfs, used_by);
         if (!step || *step) {
@@ -160,7 +170,8 @@ Expected<std::optional<PfStep>> in_legacy_mode(const Inventory &inventory, const
         }
     }
     const std::string what = "its eswitch cannot go to switchdev mode";
-    if (const auto held_by = holders(inventory, pf, used_by); !held_by.empty()) {
+    if (const auto held_by = holders(inventory, pf, used_by, are_ours(pf, record));
+        !held_by.empty()) {
         return needs_drain(pf, what, held_by);
     }
     if (changes_eswitch_without_vfs(pf) && pf.num_vfs != 0) {
@@ -184,18 +195,18 @@ Expected<std::optional<PfStep>> in_legacy_mode(const Inventory &inventory, const
 
 Expected<std::optional<PfStep>> next_step(const Inventory &inventory, const PfSpec &spec,
                                           const std::vector<std::string> &used_by,
-                                          const std::map<Handle, std::string> &unbound) {
+                                          const PfRecord &record) {
     const Pf *pf = inventory.pf(spec.handle);
     if (!pf) {
         return no_pf(inventory, spec.handle);
     }
     if (pf->eswitch == Pf::Eswitch::legacy) {
-        auto step = in_legacy_mode(inventory, *pf, spec, used_by);
+        auto step = in_legacy_mode(inventory, *pf, spec, used_by, record);
         // What was begun is undone when it cannot be gone on with.
-        const auto back = step ? std::nullopt : towards_bound_vfs(*pf, unbound);
+        const auto back = step ? std::nullopt : towards_bound_vfs(*pf, record);
         return back ? back : step;
     }
-    if (auto step = towards_bound_vfs(*pf, unbound)) {
+    if (auto step = step_back(inventory, spec.handle, record)) {
         return step;
     }
     // Without one the kernel makes no VFs either.
@@ -220,9 +231,17 @@ Expected<std::optional<PfStep>> next_step(const Inventory &inventory, const PfSp
 }
 
 std::optional<PfStep> step_back(const Inventory &inventory, const Handle &pf,
-                                const std::map<Handle, std::string> &unbound) {
+                                const PfRecord &record) {
     const Pf *found = inventory.pf(pf);
-    return found ? towards_bound_vfs(*found, unbound) : std::nullopt;
+    if (!found) {
+        return std::nullopt;
+    }
+    if (auto step = towards_bound_vfs(*found, record)) {
+        return step;
+    }
+    // From now on whoever has a netdev of a VF set up uses it.
+    return record.made.contains(pf) ? std::optional(PfStep{.kind = PfStep::Kind::end, .pf = pf})
+                                    : std::nullopt;
 }
 
 }  // namespace vdpa::agent::host

@@ -22,9 +22,18 @@ void PfWorker::carry_out(const PfStep &step, std::function<void(Expected<void>)>
     });
 }
 
-void PfWorker::unbound_vfs(std::function<void(Expected<std::map<Handle, std::string>>)> done) {
+void PfWorker::read_record(std::function<void(Expected<PfRecord>)> done) {
     workers_.add({}, [this, done = std::move(done)] {
-        auto result = record_.load().map([this] { return record_.get().unbound; });
+        auto result = record_.load().map([this] {
+            const Owned owned = record_.get();
+            PfRecord record{.unbound = owned.unbound};
+            for (const auto &[pf, entry] : owned.pfs) {
+                if (entry.made_vfs) {
+                    record.made[pf] = *entry.made_vfs;
+                }
+            }
+            return record;
+        });
         boost::asio::post(control_, [done, result = std::move(result)] { done(result); });
     });
 }

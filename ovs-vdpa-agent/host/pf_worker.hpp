@@ -22,7 +22,7 @@ class PfWorker : public PfService {
     PfWorker(boost::asio::io_context &control, OwnedFile record, Act act);
 
     void carry_out(const PfStep &step, std::function<void(Expected<void>)> done) override;
-    void unbound_vfs(std::function<void(Expected<std::map<Handle, std::string>>)> done) override;
+    void read_record(std::function<void(Expected<PfRecord>)> done) override;
 
   private:
     boost::asio::io_context &control_;

@@ -61,9 +61,8 @@ void Reconciler::read_owned() {
             own(name, [](Port &port) -> Asset & { return port.vdpa; });
         }
     }));
-    using Unbound = std::map<host::Handle, std::string>;
-    env_.pfs.unbound_vfs(
-        reader<Unbound>([this](const Unbound &unbound) { pfs_.set_unbound(unbound); }));
+    env_.pfs.read_record(
+        reader<host::PfRecord>([this](const auto &record) { pfs_.set_record(record); }));
 }
 
 void Reconciler::owned_unreadable(const Error &error) {

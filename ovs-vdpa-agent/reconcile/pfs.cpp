@@ -27,9 +27,11 @@ std::string describe(const PfStep &step) {
         case PfStep::Kind::bind_vf:
             return "binding VF " + step.vf.device + " to " + step.driver + " again";
         case PfStep::Kind::set_uplink_up:
+            return "setting the uplink up";
+        case PfStep::Kind::end:
             break;
     }
-    return "setting the uplink up";
+    return "noting that its VFs are anybody's to use";
 }
 
 }  // namespace
@@ -94,8 +96,8 @@ void Pfs::set_specs(const std::vector<host::PfSpec> &specs) {
     env_.wake();
 }
 
-void Pfs::set_unbound(const std::map<Handle, std::string> &unbound) {
-    unbound_ = unbound;
+void Pfs::set_record(const host::PfRecord &record) {
+    record_ = record;
     env_.wake();
 }
 
@@ -108,8 +110,8 @@ void Pfs::advance(const host::Inventory &inventory, const UsedBy &used_by) {
             continue;
         }
         if (pf.is_wanted) {
-            advance(pf, host::next_step(inventory, pf.spec, used_by(handle), unbound_));
-        } else if (const auto step = host::step_back(inventory, handle, unbound_)) {
+            advance(pf, host::next_step(inventory, pf.spec, used_by(handle), record_));
+        } else if (const auto step = host::step_back(inventory, handle, record_)) {
             advance(pf, step);
         } else {
             pfs_.erase(handle);
@@ -121,11 +123,11 @@ void Pfs::advance(const host::Inventory &inventory, const UsedBy &used_by) {
 /* PFs whose preparation an agent before this one has left in the middle, and that are not to be
  * prepared any more. */
 void Pfs::take_in_left_behind(const host::Inventory &inventory) {
-    if (unbound_.empty()) {
+    if (record_ == host::PfRecord{}) {
         return;
     }
     for (const host::Pf &pf : inventory.pfs) {
-        if (!pfs_.contains(pf.handle) && host::step_back(inventory, pf.handle, unbound_)) {
+        if (!pfs_.contains(pf.handle) && host::step_back(inventory, pf.handle, record_)) {
             auto &slot = pfs_[pf.handle];
             slot = std::make_unique<Pf>(env_.io, host::PfSpec{pf.handle, {}}, env_.backoff);
             slot->is_wanted = false;
@@ -177,15 +179,14 @@ void Pfs::take(const PfStep &step, const Expected<void> &result) {
 /* The record says which VFs are unbound by us now. Until it is read the step is not done with, or
  * they might be forgotten. */
 void Pfs::read_record(const PfStep &step, const Expected<void> &result) {
-    using Unbound = std::map<Handle, std::string>;
-    env_.service.unbound_vfs([this, step, result](const Expected<Unbound> &unbound) {
-        if (unbound) {
-            unbound_ = *unbound;
+    env_.service.read_record([this, step, result](const Expected<host::PfRecord> &record) {
+        if (record) {
+            record_ = *record;
             finish(step, result);
             return;
         }
         Pf &pf = *pfs_.at(step.pf);  // is not forgotten while it is acted on
-        set_problem(pf, unbound.error());
+        set_problem(pf, record.error());
         env_.wake();
         pf.retry.expires_after(pf.backoff.next(env_.backoff.last));
         pf.retry.async_wait([this, step, result](const boost::system::error_code &cancelled) {

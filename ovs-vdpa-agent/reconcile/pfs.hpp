@@ -51,8 +51,8 @@ class Pfs {
     ~Pfs();
 
     void set_specs(const std::vector<host::PfSpec> &specs);
-    /* VFs that an earlier agent unbound, with the drivers they had. */
-    void set_unbound(const std::map<host::Handle, std::string> &unbound);
+    /* What an earlier agent has left of its preparations. */
+    void set_record(const host::PfRecord &record);
 
     /* Does what is to be done next. */
     void advance(const host::Inventory &inventory, const UsedBy &used_by);
@@ -79,7 +79,7 @@ class Pfs {
     Environment env_;
     std::map<host::Handle, std::unique_ptr<Pf>> pfs_;
     std::vector<host::Handle> order_;
-    std::map<host::Handle, std::string> unbound_;
+    host::PfRecord record_;
 };
 
 }  // namespace vdpa::agent::reconcile

@@ -170,7 +170,9 @@ INSTANTIATE_TEST_SUITE_P(Contents, CorruptSection,
                                          R"("vdpa": {"vm1": {"management": 1}})",
                                          R"("vdpa": {"vm1": {"management": "m", "mac": "",
                                              "max_pairs": 65536}})",
-                                         R"("pfs": {"pci/0000:43:00.0": {"num_vfs": -1}})"));
+                                         R"("pfs": {"pci/0000:43:00.0": {"num_vfs": -1}})",
+                                         R"("pfs": {"pci/0000:43:00.0": {"was_legacy": true,
+                                             "made_vfs": "8"}})"));
 
 TEST_F(OwnedFileTest, refuses_numbers_of_functions_that_are_out_of_range) {
     for (const char *rest :
@@ -216,7 +218,7 @@ TEST_F(OwnedFileTest, keeps_everything_that_is_recorded) {
                              .mtu = 9000,
                              .max_pairs = 4};
         owned.vdpa["vm4"] = {.management = "vdpasim_net"};
-        owned.pfs[{"pci", "0000:43:00.0"}] = {.num_vfs = 0, .was_legacy = true};
+        owned.pfs[{"pci", "0000:43:00.0"}] = {.num_vfs = 0, .was_legacy = true, .made_vfs = 8};
         owned.pfs[{"pci", "0000:43:00.1"}] = {};
     };
     ASSERT_TRUE(file.change(fill));

@@ -70,6 +70,11 @@ TEST_F(PfActsTest, set_the_number_of_vfs_and_record_what_it_was) {
     ASSERT_TRUE(carry_out({.kind = Kind::set_num_vfs, .pf = pf, .num_vfs = 2}));
     EXPECT_EQ(read("devices/0000:43:00.0/sriov_numvfs"), "2");
     EXPECT_EQ(recorded().pfs[pf].num_vfs, 0U) << "at first";
+    EXPECT_EQ(recorded().pfs[pf].made_vfs, 2U);
+    ASSERT_TRUE(carry_out({.kind = Kind::end, .pf = pf}));
+    EXPECT_EQ(recorded().pfs[pf].made_vfs, std::nullopt);
+    EXPECT_EQ(recorded().pfs[pf].num_vfs, 0U);
+    ASSERT_TRUE(carry_out({.kind = Kind::end, .pf = vf})) << "nothing was begun";
 }
 
 TEST_F(PfActsTest, leave_the_number_of_vfs_that_is_right) {
@@ -206,19 +211,21 @@ TEST_F(PfWorkerTest, lets_a_pf_whose_eswitch_takes_its_time_hold_up_no_other) {
     worker.carry_out(bind_step, control.note("bound"));
     worker.carry_out(other, control.note("other"));
     EXPECT_THAT(control.answers(1), ElementsAre("other"));
-    worker.unbound_vfs(control.note("listed"));
+    worker.read_record(control.note("listed"));
     EXPECT_THAT(control.answers(2), ElementsAre("other", "listed"));
     let_go.set_value();
     EXPECT_THAT(control.answers(4), ElementsAre("other", "listed", "slow", "bound"));
 }
 
-TEST_F(PfWorkerTest, tells_an_agent_that_comes_back_which_vfs_are_unbound) {
+TEST_F(PfWorkerTest, tells_an_agent_that_comes_back_what_is_left_to_be_done) {
+    ASSERT_TRUE(carry_out({.kind = Kind::set_num_vfs, .pf = pf, .num_vfs = 4}));
     ASSERT_TRUE(carry_out(unbind_step));
     PfWorker worker(control.io(), OwnedFile(folder.path("owned.json")));
-    worker.unbound_vfs([&](const Expected<std::map<Handle, std::string>> &unbound) {
-        ASSERT_TRUE(unbound);
-        EXPECT_THAT(*unbound, ElementsAre(Pair(vf, "mlx5_core")));
-        control.note("listed")(unbound);
+    worker.read_record([&](const Expected<PfRecord> &record) {
+        ASSERT_TRUE(record);
+        EXPECT_THAT(record->unbound, ElementsAre(Pair(vf, "mlx5_core")));
+        EXPECT_THAT(record->made, ElementsAre(Pair(pf, 4U)));
+        control.note("listed")(record);
     });
     EXPECT_THAT(control.answers(1), ElementsAre("listed"));
 }
@@ -227,7 +234,7 @@ TEST_F(PfWorkerTest, hands_on_what_went_wrong) {
     std::ofstream(folder.path("owned.json")) << "garbage";
     PfWorker worker(control.io(), OwnedFile(folder.path("owned.json")));
     worker.carry_out(unbind_step, control.note_failure("unbound"));
-    worker.unbound_vfs(control.note_failure("listed"));
+    worker.read_record(control.note_failure("listed"));
     EXPECT_THAT(control.answers(2), testing::Each(HasSubstr("is no JSON")));
 }
 

@@ -57,7 +57,7 @@ class PfStepsTest : public testing::Test {
         return nullptr;
     }
 
-    Expected<std::optional<PfStep>> next() { return next_step(inventory, spec, used_by, unbound); }
+    Expected<std::optional<PfStep>> next() { return next_step(inventory, spec, used_by, record); }
     Error refusal() {
         const auto step = next();
         EXPECT_FALSE(step);
@@ -68,9 +68,10 @@ class PfStepsTest : public testing::Test {
         switch (step.kind) {
             case Kind::set_num_vfs:
                 make_vfs(step.num_vfs);
+                record.made[pf0] = step.num_vfs;
                 break;
             case Kind::unbind_vf:
-                unbound[step.vf] = function(step.vf)->driver;
+                record.unbound[step.vf] = function(step.vf)->driver;
                 function(step.vf)->driver.clear();
                 function(step.vf)->netdevs.clear();
                 break;
@@ -81,12 +82,15 @@ class PfStepsTest : public testing::Test {
                 if (function(step.vf)->driver.empty()) {
                     function(step.vf)->driver = step.driver;
                 }
-                unbound.erase(step.vf);
+                record.unbound.erase(step.vf);
                 break;
             case Kind::set_uplink_up:
                 for (Pf::Uplink &uplink : pf().uplinks) {
                     uplink.up = uplink.up || uplink.ifindex == step.ifindex;
                 }
+                break;
+            case Kind::end:
+                record.made.erase(pf0);
                 break;
         }
     }
@@ -100,6 +104,8 @@ class PfStepsTest : public testing::Test {
                 return "switchdev";
             case Kind::bind_vf:
                 return "bind " + step.vf.device.substr(8) + " " + step.driver;
+            case Kind::end:
+                return "end";
             default:
                 return "up " + std::to_string(step.ifindex);
         }
@@ -122,7 +128,7 @@ class PfStepsTest : public testing::Test {
     Inventory inventory;
     PfSpec spec{pf0, 2};
     std::vector<std::string> used_by;
-    std::map<Handle, std::string> unbound;
+    PfRecord record;
     std::string vf_driver = "mlx5_core";
 };
 
@@ -130,7 +136,7 @@ using Steps = std::vector<std::string>;
 
 TEST_F(PfStepsTest, go_from_nothing_to_switchdev_with_vfs_in_the_order_of_mlx5) {
     EXPECT_EQ(all_steps(), (Steps{"vfs 2", "unbind 00.1", "unbind 00.2", "switchdev",
-                                  "bind 00.1 mlx5_core", "bind 00.2 mlx5_core", "up 3"}));
+                                  "bind 00.1 mlx5_core", "bind 00.2 mlx5_core", "end", "up 3"}));
     ASSERT_TRUE(next());
     EXPECT_EQ(*next(), std::nullopt);
 }
@@ -149,7 +155,7 @@ TEST_F(PfStepsTest, go_on_after_a_crash_at_any_of_them) {
         pf().eswitch = Pf::Eswitch::legacy;
         pf().uplinks.front().up = false;
         make_vfs(0);
-        unbound.clear();
+        record = {};
         for (size_t i = 0; i < done; i++) {
             carry_out(**next());
         }
@@ -172,7 +178,7 @@ TEST_F(PfStepsTest, need_no_vfs) {
 
 TEST_F(PfStepsTest, leave_vfs_alone_that_had_no_driver) {
     vf_driver.clear();
-    EXPECT_EQ(all_steps(), (Steps{"vfs 2", "switchdev", "up 3"}));
+    EXPECT_EQ(all_steps(), (Steps{"vfs 2", "switchdev", "end", "up 3"}));
 }
 
 TEST_F(PfStepsTest, of_netdevsim_have_no_vfs_to_unbind) {
@@ -188,9 +194,9 @@ TEST_F(PfStepsTest, of_netdevsim_have_no_vfs_to_unbind) {
 TEST_F(PfStepsTest, of_ice_make_vfs_after_the_eswitch) {
     pf().driver = "ice";
     vf_driver = "iavf";
-    EXPECT_EQ(all_steps(), (Steps{"switchdev", "up 3", "vfs 2"}));
+    EXPECT_EQ(all_steps(), (Steps{"switchdev", "up 3", "vfs 2", "end"}));
     pf().eswitch = Pf::Eswitch::legacy;
-    EXPECT_EQ(all_steps(), (Steps{"vfs 0", "switchdev", "vfs 2"}));
+    EXPECT_EQ(all_steps(), (Steps{"vfs 0", "switchdev", "end", "vfs 2", "end"}));
     pf().eswitch = Pf::Eswitch::legacy;
     spec.num_vfs.reset();
     EXPECT_EQ(refusal().reason, Reason::pf_needs_drain);
@@ -202,7 +208,7 @@ TEST_F(PfStepsTest, of_nvme_make_vfs_and_say_that_there_is_no_eswitch) {
     pf().eswitch = Pf::Eswitch::unsupported;
     pf().uplinks.clear();
     vf_driver = "nvme";
-    EXPECT_EQ(all_steps(), Steps{"vfs 2"});
+    EXPECT_EQ(all_steps(), (Steps{"vfs 2", "end"}));
     EXPECT_EQ(refusal().reason, Reason::eswitch_unsupported);
     EXPECT_THAT(refusal().detail, AllOf(HasSubstr("0000:43:00.0"), HasSubstr("nvme")));
 }
@@ -229,7 +235,7 @@ TEST_F(PfStepsTest, bind_vfs_again_whatever_else_is_wrong) {
     make_vfs(4);
     pf().eswitch = Pf::Eswitch::switchdev;
     function(vf_device(1))->driver.clear();
-    unbound[vf_device(1)] = "mlx5_core";
+    record.unbound[vf_device(1)] = "mlx5_core";
     used_by = {"vm1"};
     EXPECT_EQ(all_steps(), (Steps{"bind 00.2 mlx5_core", "up 3"}));
     EXPECT_EQ(refusal().reason, Reason::pf_needs_drain) << "four VFs in place of two";
@@ -238,7 +244,7 @@ TEST_F(PfStepsTest, bind_vfs_again_whatever_else_is_wrong) {
 TEST_F(PfStepsTest, are_undone_when_they_cannot_be_gone_on_with) {
     make_vfs(2);
     carry_out(**next());
-    ASSERT_EQ(unbound.size(), 1U);
+    ASSERT_EQ(record.unbound.size(), 1U);
     function(vf_device(1))->netdev_in_use = true;
     EXPECT_EQ(all_steps(), Steps{"bind 00.1 mlx5_core"});
     EXPECT_EQ(refusal().reason, Reason::pf_needs_drain);
@@ -250,34 +256,34 @@ TEST_F(PfStepsTest, of_a_pf_that_is_left_alone_bind_its_vfs_again) {
     make_vfs(2);
     carry_out(**next());
     carry_out(**next());
-    ASSERT_EQ(unbound.size(), 2U);
+    ASSERT_EQ(record.unbound.size(), 2U);
     Steps steps;
-    for (auto step = step_back(inventory, pf0, unbound); step;
-         step = step_back(inventory, pf0, unbound)) {
+    for (auto step = step_back(inventory, pf0, record); step;
+         step = step_back(inventory, pf0, record)) {
         steps.push_back(text(*step));
         carry_out(*step);
     }
     EXPECT_EQ(steps, (Steps{"bind 00.1 mlx5_core", "bind 00.2 mlx5_core"}));
-    unbound[vf_device(7)] = "mlx5_core";
-    EXPECT_FALSE(step_back(inventory, pf0, unbound)) << "of another PF, or gone";
-    EXPECT_FALSE(step_back(inventory, {"pci", "0000:99:00.0"}, unbound));
+    record.unbound[vf_device(7)] = "mlx5_core";
+    EXPECT_FALSE(step_back(inventory, pf0, record)) << "of another PF, or gone";
+    EXPECT_FALSE(step_back(inventory, {"pci", "0000:99:00.0"}, record));
 }
 
 TEST_F(PfStepsTest, forget_a_vf_that_somebody_else_has_bound_meanwhile) {
     make_vfs(2);
     pf().eswitch = Pf::Eswitch::switchdev;
     function(vf_device(0))->driver = "vfio-pci";
-    unbound[vf_device(0)] = "mlx5_core";
+    record.unbound[vf_device(0)] = "mlx5_core";
     EXPECT_EQ(all_steps(), (Steps{"bind 00.1 mlx5_core", "up 3"}));
     EXPECT_EQ(function(vf_device(0))->driver, "vfio-pci");
-    unbound[vf_device(7)] = "mlx5_core";  // of another PF, or gone
+    record.unbound[vf_device(7)] = "mlx5_core";  // of another PF, or gone
     EXPECT_EQ(all_steps(), Steps{});
 }
 
 TEST_F(PfStepsTest, change_the_number_of_unused_vfs) {
     make_vfs(4);
     pf().eswitch = Pf::Eswitch::switchdev;
-    EXPECT_EQ(all_steps(), (Steps{"up 3", "vfs 2"}));
+    EXPECT_EQ(all_steps(), (Steps{"up 3", "vfs 2", "end"}));
 }
 
 TEST_F(PfStepsTest, never_change_the_number_of_vfs_while_one_is_used) {
@@ -319,6 +325,44 @@ TEST_F(PfStepsTest, never_take_a_vf_whose_netdev_is_up_or_has_an_address) {
     EXPECT_THAT(refusal().detail, HasSubstr("address"));
     spec.num_vfs = 4;
     EXPECT_EQ(refusal().reason, Reason::pf_needs_drain);
+}
+
+TEST_F(PfStepsTest, take_vfs_that_they_made_though_udev_has_set_their_netdevs_up) {
+    carry_out(**next());
+    for (const uint32_t number : {0U, 1U}) {
+        function(vf_device(number))->netdev_in_use = true;
+        function(vf_device(number))->netdev_claimed = true;
+    }
+    // An agent that has just started knows no more than the inventory and the record.
+    EXPECT_EQ(all_steps(), (Steps{"unbind 00.1", "unbind 00.2", "switchdev", "bind 00.1 mlx5_core",
+                                  "bind 00.2 mlx5_core", "end", "up 3"}));
+    pf().eswitch = Pf::Eswitch::legacy;
+    function(vf_device(0))->netdev_in_use = true;
+    EXPECT_EQ(refusal().reason, Reason::pf_needs_drain) << "that was another time";
+}
+
+TEST_F(PfStepsTest, take_no_vfs_made_by_others_or_used_by_more_than_a_netdev) {
+    carry_out(**next());
+    used_by = {"vm1"};
+    EXPECT_EQ(refusal().reason, Reason::pf_needs_drain);
+    used_by.clear();
+    function(vf_device(0))->driver = "vfio-pci";
+    EXPECT_EQ(refusal().reason, Reason::pf_needs_drain);
+    make_vfs(3);  // somebody has made others
+    spec.num_vfs.reset();
+    function(vf_device(0))->netdev_in_use = true;
+    EXPECT_EQ(refusal().reason, Reason::pf_needs_drain);
+}
+
+TEST_F(PfStepsTest, of_a_pf_that_is_left_alone_end_what_was_begun) {
+    carry_out(**next());
+    const auto end = step_back(inventory, pf0, record);
+    ASSERT_TRUE(end);
+    EXPECT_EQ(text(*end), "end");
+    carry_out(*end);
+    EXPECT_FALSE(step_back(inventory, pf0, record));
+    function(vf_device(0))->netdev_in_use = true;
+    EXPECT_EQ(refusal().reason, Reason::pf_needs_drain) << "named again, it may have got a user";
 }
 
 TEST_F(PfStepsTest, never_take_a_vf_that_a_program_may_have) {

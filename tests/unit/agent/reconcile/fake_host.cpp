@@ -172,7 +172,7 @@ void FakeHost::owned_representors(
 /* PFs */
 
 void FakeHost::carry_out(const PfStep &wanted, std::function<void(Expected<void>)> done) {
-    static const char *const names[] = {"vfs", "unbind", "switchdev", "bind", "up"};
+    static const char *const names[] = {"vfs", "unbind", "switchdev", "bind", "up", "end"};
     calls.push_back("pf " + std::string(names[static_cast<size_t>(wanted.kind)]));
     act([this, wanted, done] { answer(done, step(wanted)); });
 }
@@ -202,6 +202,7 @@ Expected<void> FakeHost::step(const PfStep &wanted) {
             if (is_in_use()) {
                 faults.push_back("the number of VFs is changed while one is in use");
             }
+            pf_record.made[pf->handle] = wanted.num_vfs;
             pf->functions.clear();
             pf->num_vfs = wanted.num_vfs;
             for (uint32_t i = 0; i < wanted.num_vfs; i++) {
@@ -222,9 +223,9 @@ Expected<void> FakeHost::step(const PfStep &wanted) {
             for (Function &function : pf->functions) {
                 if (function.device == wanted.vf && wanted.kind == PfStep::Kind::bind_vf) {
                     function.driver = wanted.driver;
-                    unbound.erase(wanted.vf);
+                    pf_record.unbound.erase(wanted.vf);
                 } else if (function.device == wanted.vf) {
-                    unbound[wanted.vf] = std::exchange(function.driver, "");
+                    pf_record.unbound[wanted.vf] = std::exchange(function.driver, "");
                 }
             }
             break;
@@ -233,14 +234,17 @@ Expected<void> FakeHost::step(const PfStep &wanted) {
                 uplink.up = uplink.up || uplink.ifindex == wanted.ifindex;
             }
             break;
+        case PfStep::Kind::end:
+            pf_record.made.erase(pf->handle);
+            break;
     }
     return {};
 }
 
-void FakeHost::unbound_vfs(std::function<void(Expected<std::map<Handle, std::string>>)> done) {
-    using Unbound = std::map<Handle, std::string>;
-    answer<Unbound>(done, record_error ? Expected<Unbound>(tl::make_unexpected(*record_error))
-                                       : Expected<Unbound>(unbound));
+void FakeHost::read_record(std::function<void(Expected<host::PfRecord>)> done) {
+    using Answer = Expected<host::PfRecord>;
+    answer<host::PfRecord>(
+        done, record_error ? Answer(tl::make_unexpected(*record_error)) : Answer(pf_record));
 }
 
 /* Kernel vDPA devices */

@@ -38,8 +38,7 @@ class FakeHost : public host::RepresentorService, public host::PfService, public
         std::function<void(Expected<std::map<std::string, host::FunctionId>>)> done) override;
     /* PfService */
     void carry_out(const host::PfStep &step, std::function<void(Expected<void>)> done) override;
-    void unbound_vfs(
-        std::function<void(Expected<std::map<host::Handle, std::string>>)> done) override;
+    void read_record(std::function<void(Expected<host::PfRecord>)> done) override;
     /* VdpaService */
     void ensure_vdpa(const host::VdpaSpec &spec, std::function<void(Expected<Made>)> done) override;
     void remove_vdpa(const std::string &name, std::function<void(Expected<void>)> done) override;
@@ -88,7 +87,7 @@ class FakeHost : public host::RepresentorService, public host::PfService, public
     };
     std::map<std::string, Record> record;
     std::set<std::string> vdpa_record;
-    std::map<host::Handle, std::string> unbound;
+    host::PfRecord pf_record;
     std::vector<std::string> calls;   // "ensure vm1 vf0", "release vm1", "make vm1", "pf vfs 4"
     std::vector<std::string> faults;  // what a real host must never be asked for
 

@@ -173,8 +173,8 @@ TEST_F(PreparedPfs, are_looked_at_anew_after_each_step_for_nothing_tells_of_some
     host.auto_publish = false;
     open_database();
     settle();
-    EXPECT_THAT(host.calls, ElementsAre("pf vfs", "pf switchdev"));
-    EXPECT_EQ(refreshed, 2U);
+    EXPECT_THAT(host.calls, ElementsAre("pf vfs", "pf switchdev", "pf end"));
+    EXPECT_EQ(refreshed, 3U);
     EXPECT_EQ(board->host().pfs[0].reason, std::nullopt);
 }
 
@@ -205,10 +205,10 @@ TEST_F(PreparedPfs, do_not_hold_up_other_ports) {
 TEST_F(PreparedPfs, vfs_that_were_unbound_for_one_that_is_not_wanted_any_more_are_bound_again) {
     host.add_pf(2);
     host.vf(1).driver = "";
-    host.unbound[host::Handle{"pci", "0000:43:00.3"}] = "mlx5_core";
+    host.pf_record.unbound[host::Handle{"pci", "0000:43:00.3"}] = "mlx5_core";
     start();
     EXPECT_EQ(host.vf(1).driver, "mlx5_core");
-    EXPECT_THAT(host.unbound, IsEmpty());
+    EXPECT_THAT(host.pf_record.unbound, IsEmpty());
     EXPECT_THAT(host.calls, ElementsAre("pf bind"));
 }
 
@@ -237,7 +237,7 @@ class LeftPfs : public PreparedPfs {
     void expect_bound() {
         EXPECT_EQ(host.vf(0).driver, "mlx5_core");
         EXPECT_EQ(host.vf(1).driver, "mlx5_core");
-        EXPECT_THAT(host.unbound, IsEmpty());
+        EXPECT_THAT(host.pf_record.unbound, IsEmpty());
         EXPECT_THAT(board->host().pfs, IsEmpty());
     }
 };
@@ -260,7 +260,7 @@ TEST_F(LeftPfs, while_the_record_cannot_be_read_do_not_forget_their_vfs) {
     host.let_go();
     EXPECT_TRUE(until([this] { return host_status("vdpa-host-reason") == "record-failed"; }));
     host.record_error.reset();
-    EXPECT_TRUE(until([this] { return host.unbound.empty(); }));
+    EXPECT_TRUE(until([this] { return host.pf_record.unbound.empty(); }));
     settle();
     expect_bound();
 }
@@ -284,7 +284,7 @@ TEST_F(LeftPfs, whose_vfs_cannot_be_bound_are_tried_again_later) {
     host.let_go();
     EXPECT_TRUE(until([this] { return host.count("pf bind") >= 3; }));
     host.step_error = nullptr;
-    EXPECT_TRUE(until([this] { return host.unbound.empty(); }));
+    EXPECT_TRUE(until([this] { return host.pf_record.unbound.empty(); }));
     settle();
     expect_bound();
     EXPECT_EQ(host_status("vdpa-host-reason"), "");
@@ -297,7 +297,7 @@ TEST_F(LeftPfs, while_no_agent_ran_get_their_vfs_bound_by_the_next) {
     host.change([this] {
         host.inventory.pfs[0].eswitch = host::Pf::Eswitch::legacy;
         host.vf(1).driver = "";
-        host.unbound[host::Handle{"pci", "0000:43:00.3"}] = "mlx5_core";
+        host.pf_record.unbound[host::Handle{"pci", "0000:43:00.3"}] = "mlx5_core";
     });
     start_agent();
     set_other_config({});
@@ -316,7 +316,7 @@ TEST_F(LeftPfs, that_are_named_again_meanwhile_are_prepared) {
     settle();
     EXPECT_EQ(host.inventory.pfs[0].eswitch, host::Pf::Eswitch::switchdev);
     EXPECT_EQ(host.vf(0).driver, "mlx5_core");
-    EXPECT_THAT(host.unbound, IsEmpty());
+    EXPECT_THAT(host.pf_record.unbound, IsEmpty());
     EXPECT_EQ(board->host().pfs[0].reason, std::nullopt);
 }
 

@@ -32,7 +32,7 @@ class LinkMonitor {
     }
 
     /* Subscribes, and asks for all netdevs. `buffer_size`: of the receive buffer, in bytes; 0
-     * stands for 4 MiB. */
+     * stands for 4 MiB. Error: tap-failed, with what of rtnetlink did not work. */
     Expected<void> start(int buffer_size = 0);
 
     /* Everything was read once. */

@@ -63,8 +63,8 @@ class PfService {
   public:
     virtual ~PfService() = default;
 
-    /* Error: pf-failed, with what the kernel said (for devlink: its extended acknowledgement);
-     * record-failed. */
+    /* Errors: pf-failed, with what the kernel said (for devlink: its extended acknowledgement);
+     * record-failed, and then nothing was done. */
     virtual void carry_out(const PfStep &step, std::function<void(Expected<void>)> done) = 0;
 
     /* Reads the record anew. Error: record-failed. */

@@ -46,18 +46,23 @@ class RepresentorService {
     /* Makes the representor carry the Interface's name (its own name is kept as an altname), be up,
      * and its function have MAC and MTU. A netdev that is attached is never renamed: where it
      * carries another name and is attached to kernel Open vSwitch, it gets a neutral name, its
-     * vport is deleted by number, and the new name follows when it has no master. Errors:
+     * vport is deleted by number, and the new name follows when it has no master. A representor of
+     * another function that the record has for that Interface is given back first. Errors:
      * name-taken, when another netdev has the name that is not to be moved out of the way;
-     * ovs-detach, while Open vSwitch holds what has to be renamed; representor-missing, when the
-     * ifindex is gone; representor-failed, mac-failed, record-failed. */
+     * duplicate-device, when the netdev has the name of another row and is that row's port;
+     * device-busy, when a netdev of the function itself has a master; ovs-detach, while Open
+     * vSwitch holds what has to be renamed; representor-missing, when the ifindex is gone or is of
+     * another devlink port; mac-failed, when the device does not take the MAC address, or takes it
+     * and has another; representor-failed; record-failed. */
     virtual void ensure_representor(const std::string &name, const RepresentorSpec &spec,
                                     std::function<void(Expected<RepresentorState>)> done) = 0;
 
     /* Gives the representor of that Interface back, if the record has one: old name, down, a random
      * local MAC, nothing else. That it is gone already is no error. Where the row goes on existing,
      * with another device, Open vSwitch would never let go by itself: then the netdev gets a
-     * neutral name and its vport is deleted by number. Error: ovs-detach, while it still has a
-     * master; representor-failed, record-failed. */
+     * neutral name and its vport is deleted by number. Errors: ovs-detach, while it still has a
+     * master; name-taken, when somebody has the neutral name; mac-failed, when the device does not
+     * take the random MAC address; representor-failed; record-failed. */
     virtual void release_representor(const std::string &name, bool row_goes_on,
                                      std::function<void(Expected<void>)> done) = 0;
 

@@ -33,22 +33,25 @@ class VdpaService {
     virtual ~VdpaService() = default;
 
     /* Makes the device unless it is there and ours. `done` gets the character device,
-     * /dev/vhost-vdpa-N. What the management device cannot set (NLE_OPNOTSUPP) is left out and
-     * named in `notes`. Errors: name-taken, when a device of that name is not ours;
-     * device-missing, when the management device is not there; kernel-lacks; vdpa-failed;
-     * record-failed. */
+     * /dev/vhost-vdpa-N. What the management device cannot set (EOPNOTSUPP) is left out and named
+     * in `notes`. Errors: name-taken, when a device of that name is not ours; device-missing, when
+     * the management device is not there; kernel-lacks, when there is no vDPA, or no driver
+     * vhost_vdpa; vdpa-failed, when it cannot be made or bound; record-failed. */
     struct Made {
         std::string path;
         std::vector<std::string> notes;
     };
     virtual void ensure_vdpa(const VdpaSpec &spec, std::function<void(Expected<Made>)> done) = 0;
 
-    /* Removes the device if it is ours. That it is gone is no error. */
+    /* Removes the device if it is ours. That it is gone is no error. Errors: device-busy, while
+     * somebody has it open; vdpa-failed; record-failed. */
     virtual void remove_vdpa(const std::string &name, std::function<void(Expected<void>)> done) = 0;
 
+    /* Names of the devices that the record lists, which is read anew. Error: record-failed. */
     virtual void owned_vdpa(std::function<void(Expected<std::vector<std::string>>)> done) = 0;
 
-    /* Vendor statistics of the queues of the device, by index; a queue without any has none. */
+    /* Vendor statistics of the queues of the device, by index; a queue without any has none. Error:
+     * vdpa-failed, when there is no such device; kernel-lacks, when there is no vDPA. */
     virtual void vdpa_stats(
         const std::string &name, uint32_t queues,
         std::function<void(Expected<std::map<uint32_t, VdpaCounters>>)> done) = 0;

@@ -43,7 +43,7 @@ struct Plan {
     std::optional<std::string> made_path;
     std::string vdpa_name;  // of a kernel vDPA device; empty: none
     /* Why the device cannot serve at present, although it is there: driver-mismatch, device-busy,
-     * device-missing, no-device. */
+     * device-missing, kernel-lacks, no-device. */
     std::optional<Error> problem;
 
     bool operator==(const Plan &) const = default;

@@ -180,12 +180,30 @@ Expected<void> OwnedFile::change(const std::function<void(Owned &)> &edit) {
     return {};
 }
 
+bool OwnedFile::has_finished_tap(const std::string &name) const {
+    const std::lock_guard lock(state_->mutex);
+    return state_->owned.taps.contains(name) && !state_->owned.unfinished_taps.contains(name);
+}
+
+Expected<void> OwnedFile::begin_tap(const std::string &name, int ifindex) {
+    return change([&](Owned &owned) {
+        owned.taps[name] = ifindex;
+        owned.unfinished_taps[name] = ifindex;
+    });
+}
+
 Expected<void> OwnedFile::set_tap(const std::string &name, int ifindex) {
-    return change([&](Owned &owned) { owned.taps[name] = ifindex; });
+    return change([&](Owned &owned) {
+        owned.taps[name] = ifindex;
+        owned.unfinished_taps.erase(name);
+    });
 }
 
 Expected<void> OwnedFile::forget_tap(const std::string &name) {
-    return change([&](Owned &owned) { owned.taps.erase(name); });
+    return change([&](Owned &owned) {
+        owned.taps.erase(name);
+        owned.unfinished_taps.erase(name);
+    });
 }
 
 }  // namespace vdpa::agent::host

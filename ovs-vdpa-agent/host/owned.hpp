@@ -45,6 +45,7 @@ struct OwnedPf {
 
 struct Owned {
     std::map<std::string, int> taps;                       // interface indexes by Interface name
+    std::map<std::string, int> unfinished_taps;            // of these, such as were never ready
     std::map<std::string, OwnedRepresentor> representors;  // by Interface name
     std::map<Handle, std::string> unbound;                 // VFs, with the driver they had
     std::map<std::string, OwnedVdpa> vdpa;                 // by the device's name
@@ -81,10 +82,14 @@ class OwnedFile {
     /* Interface index of the TAP netdev of that name. */
     std::optional<int> tap(const std::string &name) const;
     std::map<std::string, int> taps() const { return get().taps; }
+    /* Whether a TAP netdev of that name is recorded that was ready once. */
+    bool has_finished_tap(const std::string &name) const;
 
     /* Makes one change of the record and writes the whole file, atomically, if that changed
      * anything. `edit` must not call this object. Error: record-failed; the record is unchanged. */
     Expected<void> change(const std::function<void(Owned &)> &edit);
+    /* A TAP netdev that is being made, and one that is ready. */
+    Expected<void> begin_tap(const std::string &name, int ifindex);
     Expected<void> set_tap(const std::string &name, int ifindex);
     Expected<void> forget_tap(const std::string &name);
 

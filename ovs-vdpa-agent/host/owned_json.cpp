@@ -185,11 +185,16 @@ void each(JsonReader &reader, const json &root, const char *name, bool required,
 Owned read_sections(JsonReader &reader, const json &root) {
     Owned owned;
     Members keys(reader, root);
-    each(reader, root, "taps", true, [&](const std::string &name, const json &value) {
-        int64_t ifindex = 0;
-        reader.read_integer(value, 1, INT32_MAX, ifindex);
-        owned.taps[name] = static_cast<int>(ifindex);
-    });
+    const auto read_taps = [&](const char *section, bool required,
+                               std::map<std::string, int> &taps) {
+        each(reader, root, section, required, [&](const std::string &name, const json &value) {
+            int64_t ifindex = 0;
+            reader.read_integer(value, 1, INT32_MAX, ifindex);
+            taps[name] = static_cast<int>(ifindex);
+        });
+    };
+    read_taps("taps", true, owned.taps);
+    read_taps("unfinished_taps", false, owned.unfinished_taps);
     each(reader, root, "representors", false, [&](const std::string &name, const json &value) {
         owned.representors[name] = read_representor(reader, value);
     });
@@ -210,9 +215,13 @@ Owned read_sections(JsonReader &reader, const json &root) {
 }  // namespace
 
 std::string write_owned(const Owned &owned, const std::string &boot_id) {
-    json root = {{"version", file_version},   {"boot_id", boot_id},
-                 {"taps", owned.taps},        {"representors", json::object()},
-                 {"unbound", json::object()}, {"vdpa", json::object()},
+    json root = {{"version", file_version},
+                 {"boot_id", boot_id},
+                 {"taps", owned.taps},
+                 {"unfinished_taps", owned.unfinished_taps},
+                 {"representors", json::object()},
+                 {"unbound", json::object()},
+                 {"vdpa", json::object()},
                  {"pfs", json::object()}};
     for (const auto &[name, entry] : owned.representors) {
         root["representors"][name] = to_json(entry);

@@ -190,7 +190,7 @@ Expected<TapState> Taps::ensure(const std::string &name, const TapSpec &spec) {
     if (*other) {
         return name_taken(name);
     }
-    const bool replaced = record_.tap(name).has_value();
+    const bool replaced = record_.has_finished_tap(name);
     return create(name, spec).map([replaced](TapState made) {
         made.replaced = replaced;
         return made;
@@ -243,6 +243,7 @@ Expected<TapState> Taps::adopt(const Link &found, const std::string &name, const
     if (!done) {
         return tl::make_unexpected(done.error());
     }
+    (void)record_.set_tap(name, found.ifindex);  // or the next call says that it is ready
     return TapState{.ifindex = found.ifindex,
                     .created = false,
                     .replaced = false,
@@ -264,7 +265,7 @@ Expected<TapState> Taps::create(const std::string &name, const TapSpec &spec) {
     }
     // Until TUNSETPERSIST the netdev ends with this process, so a crash before that leaves nothing,
     // and a crash after it leaves what the record names.
-    if (auto recorded = record_.set_tap(name, *ifindex); !recorded) {
+    if (auto recorded = record_.begin_tap(name, *ifindex); !recorded) {
         return tl::make_unexpected(recorded.error());
     }
     unsigned no_carrier = 0;
@@ -295,6 +296,7 @@ Expected<TapState> Taps::create(const std::string &name, const TapSpec &spec) {
         (void)remove(name);  // what is left is recorded, and removed or used the next time
         return tl::make_unexpected(done.error());
     }
+    (void)record_.set_tap(name, *ifindex);  // or the next call says that it is ready
     return TapState{
         .ifindex = *ifindex, .created = true, .replaced = false, .multi_queue = spec.multi_queue};
 }

@@ -23,8 +23,10 @@ struct TapSpec {
 
 struct TapState {
     int ifindex = 0;
-    bool created = false;   // just now; otherwise it was there
-    bool replaced = false;  // created, and there had been another since the host was started
+    bool created = false;  // just now; otherwise it was there
+    /* Created, and there had been another since the host was started that was ready: one that an
+     * agent which was killed had not got so far is nobody's loss. */
+    bool replaced = false;
     bool multi_queue = false;
 };
 
@@ -40,7 +42,7 @@ bool is_set_up(const Link &link);
  * Not thread-safe. */
 class Taps {
   public:
-    /* `record` is where what is made is written down. */
+    /* `record` is where what is made is written down. Error: tap-failed. */
     static Expected<Taps> open(OwnedFile record);
 
     /* Makes the TAP be there: up, without ARP and IPv6 (the host's stack must not answer on it),
@@ -53,7 +55,8 @@ class Taps {
      * record-failed. */
     Expected<TapState> ensure(const std::string &name, const TapSpec &spec);
 
-    /* Deletes the TAP if it is ours. That it is gone already is no error. */
+    /* Deletes the TAP if it is ours. That it is gone already is no error. Errors: tap-failed;
+     * record-failed. */
     Expected<void> remove(const std::string &name);
 
     /* Names of all that the record lists, which is read anew: another agent may have written it.

@@ -47,6 +47,23 @@ TEST_F(OwnedFileTest, keeps_what_is_set_for_the_next_reader) {
     EXPECT_EQ(next.tap("vm2"), std::nullopt);
 }
 
+TEST_F(OwnedFileTest, tells_a_netdev_that_was_ready_from_one_that_was_not) {
+    OwnedFile file(path);
+    ASSERT_TRUE(file.load_once());
+    ASSERT_TRUE(file.begin_tap("vm1", 7));
+    EXPECT_FALSE(file.has_finished_tap("vm1"));
+    OwnedFile next(path);
+    ASSERT_TRUE(next.load_once());
+    EXPECT_EQ(next.tap("vm1"), 7);
+    EXPECT_FALSE(next.has_finished_tap("vm1"));
+    ASSERT_TRUE(next.set_tap("vm1", 7));
+    ASSERT_TRUE(file.load());
+    EXPECT_TRUE(file.has_finished_tap("vm1"));
+    ASSERT_TRUE(file.begin_tap("vm1", 8));
+    ASSERT_TRUE(file.forget_tap("vm1"));
+    EXPECT_EQ(file.get(), Owned{});
+}
+
 TEST_F(OwnedFileTest, is_readable_by_root_alone) {
     OwnedFile file(path);
     ASSERT_TRUE(file.load_once());
@@ -198,6 +215,7 @@ TEST_F(OwnedFileTest, keeps_everything_that_is_recorded) {
     ASSERT_TRUE(file.load());
     const auto fill = [](Owned &owned) {
         owned.taps["vm0"] = 5;
+        owned.unfinished_taps["vm0"] = 5;
         owned.representors["vm1"] = {.port = {.function = {.pf = {"pci", "0000:43:00.0"},
                                                            .controller = 1,
                                                            .pf_number = 1,

@@ -51,7 +51,9 @@ TEST_F(TapCrashTest, before_any_system_call_of_making_a_netdev_leaves_none_that_
         was_there = link.has_value();
         // The agent that comes next gets on with it, whatever it finds.
         Taps next = open_taps();
-        ASSERT_TRUE(next.ensure("vm1", {.owner = 1})) << calls;
+        const auto state = next.ensure("vm1", {.owner = 1});
+        ASSERT_TRUE(state) << calls;
+        ASSERT_FALSE(state->replaced) << calls << ": none was there that anybody could miss";
         ASSERT_TRUE(next.remove("vm1")) << calls;
         ASSERT_THAT(netdevs(), testing::IsEmpty()) << calls;
     }

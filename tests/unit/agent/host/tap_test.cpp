@@ -93,6 +93,7 @@ TEST_F(TapTest, that_was_deleted_by_hand_is_made_anew) {
     const auto again = taps.ensure("vm1", {});
     ASSERT_TRUE(again);
     EXPECT_TRUE(again->created);
+    EXPECT_TRUE(again->replaced);
     EXPECT_EQ(recorded("vm1"), again->ifindex);
 }
 

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -20,6 +21,8 @@ using schema::Reason;
 
 /* That of some thousand representors is one megabyte. */
 constexpr size_t max_file = size_t{16} << 20U;
+/* What is no longer is written whole: that costs no more than any write. */
+constexpr size_t small_file = 4096;
 /* Of each kind. No host has as many. */
 constexpr size_t max_entries = 16384;
 
@@ -75,13 +78,13 @@ Expected<std::optional<std::string>> read_all(const std::string &path) {
 }
 
 /* Replaces the file. */
-Expected<void> write_file(const std::string &path, const Owned &owned) {
+Expected<void> write_file(const std::string &path, const std::string &text) {
     const std::string temporary = path + ".new";
     const UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     if (!fd) {
         return record_failed(temporary, "cannot be made: " + errno_text(errno));
     }
-    if (auto written = write_all(fd.get(), write_owned(owned, boot_id()), temporary); !written) {
+    if (auto written = write_all(fd.get(), text, temporary); !written) {
         return written;
     }
     // No fsync: the file has to outlive the agent, not the boot.
@@ -89,6 +92,18 @@ Expected<void> write_file(const std::string &path, const Owned &owned) {
         return record_failed(path, "cannot be replaced: " + errno_text(errno));
     }
     return {};
+}
+
+/* Appends to a file, or begins it. Of a text that could not be written whole the reader takes no
+ * notice. */
+Expected<void> append_file(const std::string &path, bool is_new, const std::string &text) {
+    const int begin = is_new ? O_TRUNC : 0;
+    const UniqueFd fd(
+        ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | begin, 0600));
+    if (!fd) {
+        return record_failed(path, "cannot be opened: " + errno_text(errno));
+    }
+    return write_all(fd.get(), text, path);
 }
 
 template <typename Map>
@@ -102,11 +117,18 @@ auto look_up(const Map &map, const std::string &key) {
 struct OwnedFile::State {
     explicit State(std::string file) : path(std::move(file)) {}
     Expected<void> load();
+    Expected<void> write(const Owned &changed);
+    Expected<void> write_whole(const Owned &changed);
 
     const std::string path;
+    const std::string changes_path = path + ".changes";
     std::mutex mutex;
     bool loaded = false;
     Owned owned;
+    uint64_t serial = 0;
+    size_t size = 0;          // of the whole file
+    size_t changes_size = 0;  // of the file of its changes; 0: none
+    bool is_broken = false;   // nothing is to be appended to that
 };
 
 OwnedFile::OwnedFile(std::string path) : state_(std::make_shared<State>(std::move(path))) {}
@@ -118,14 +140,52 @@ Expected<void> OwnedFile::State::load() {
     if (!text) {
         return tl::make_unexpected(text.error());
     }
+    const auto changes = read_all(changes_path);
+    if (!changes) {
+        return tl::make_unexpected(changes.error());
+    }
+    size = changes_size = 0;
+    is_broken = true;
     if (*text) {
-        auto read = read_owned(**text, boot_id(), path);
+        auto read = read_owned(**text, changes->value_or(""), boot_id(), path);
         if (!read) {
             return tl::make_unexpected(read.error());
         }
-        owned = std::move(*read);
+        owned = std::move(read->owned);
+        serial = read->serial;
+        size = (*text)->size();
+        changes_size = read->has_changes ? (*changes)->size() : 0;
+        is_broken = *changes && !read->has_changes;
     }
     loaded = true;
+    return {};
+}
+
+Expected<void> OwnedFile::State::write(const Owned &changed) {
+    std::string text = changes_size == 0 ? write_changes_head(serial) : "";
+    text += write_changes(owned, changed);
+    if (is_broken || size <= small_file || changes_size + text.size() > size) {
+        return write_whole(changed);
+    }
+    auto written = append_file(changes_path, changes_size == 0, text);
+    is_broken = !written;
+    changes_size += written ? text.size() : 0;
+    return written;
+}
+
+/* Changes of the file before have another serial: they need not be gone. */
+Expected<void> OwnedFile::State::write_whole(const Owned &changed) {
+    const std::string text = write_owned(changed, boot_id(), serial + 1);
+    if (auto written = write_file(path, text); !written) {
+        return written;
+    }
+    if (changes_size != 0 || is_broken) {
+        (void)::unlink(changes_path.c_str());
+    }
+    serial++;
+    size = text.size();
+    changes_size = 0;
+    is_broken = false;
     return {};
 }
 
@@ -173,7 +233,7 @@ Expected<void> OwnedFile::change(const std::function<void(Owned &)> &edit) {
                   changed.vdpa.size(), changed.pfs.size()}) > max_entries) {
         return record_failed(state_->path, "would have too many entries");
     }
-    if (auto written = write_file(state_->path, changed); !written) {
+    if (auto written = state_->write(changed); !written) {
         return written;
     }
     state_->owned = std::move(changed);

@@ -55,16 +55,34 @@ struct Owned {
 };
 
 /* The record as the file has it (owned_json.cpp). Versions 1 (TAPs alone) and 2 are read, 2 is
- * written; another boot's is empty. `path` is for the sentence of the error, record-failed. */
-std::string write_owned(const Owned &owned, const std::string &boot_id);
-Expected<Owned> read_owned(const std::string &text, const std::string &boot_id,
-                           const std::string &path);
+ * written; another boot's is empty. `serial` counts the writings of the whole file. */
+std::string write_owned(const Owned &owned, const std::string &boot_id, uint64_t serial);
+
+/* The beginning of the file of changes of the whole file with that serial, and what differs between
+ * two records, each as a line. */
+std::string write_changes_head(uint64_t serial);
+std::string write_changes(const Owned &before, const Owned &after);
+
+struct OwnedText {
+    Owned owned = {};
+    uint64_t serial = 0;
+    bool has_changes = false;  // of this serial, and whole
+};
+/* Reads the whole file and, where there is one, the file of changes. Changes of another serial are
+ * older than the whole file, and a last line without its end was not written in time: neither
+ * counts. `path` is for the sentence of the error, record-failed. */
+Expected<OwnedText> read_owned(const std::string &text, const std::string &changes,
+                               const std::string &boot_id, const std::string &path);
 
 /* The file that says what on this host was made or changed by the agent, and so is its to undo. It
  * is written before an act takes effect; an entry whose object does not exist is no harm.
  *
  * Lives in the run directory. Entries of an earlier boot are dropped: interface indexes mean
- * nothing after a reboot. Copies share one record. Thread-safe. */
+ * nothing after a reboot. Copies share one record. Thread-safe.
+ *
+ * A record that fits into a page is written whole. The changes of a longer one are appended to
+ * PATH.changes, so that each costs what it says and not what all VFs of the host do, until that
+ * file would be longer than the record: then the record is written whole again. */
 class OwnedFile {
   public:
     explicit OwnedFile(std::string path);
@@ -85,8 +103,8 @@ class OwnedFile {
     /* Whether a TAP netdev of that name is recorded that was ready once. */
     bool has_finished_tap(const std::string &name) const;
 
-    /* Makes one change of the record and writes the whole file, atomically, if that changed
-     * anything. `edit` must not call this object. Error: record-failed; the record is unchanged. */
+    /* Makes one change of the record and writes it, atomically, if that changed anything. `edit`
+     * must not call this object. Error: record-failed; the record is unchanged. */
     Expected<void> change(const std::function<void(Owned &)> &edit);
     /* A TAP netdev that is being made, and one that is ready. */
     Expected<void> begin_tap(const std::string &name, int ifindex);

@@ -212,10 +212,81 @@ Owned read_sections(JsonReader &reader, const json &root) {
     return owned;
 }
 
+std::string key_text(const std::string &name) {
+    return name;
+}
+std::string key_text(const Handle &device) {
+    return device.text();
+}
+
+std::string line(const json &value) {
+    return value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+/* Adds what differs to the section of that name: null stands for what is not there any more. */
+template <typename Map, typename ToJson>
+void compare(json &changes, const char *section, const Map &before, const Map &after,
+             ToJson to_value) {
+    for (const auto &[key, value] : before) {
+        if (!after.contains(key)) {
+            changes[section][key_text(key)] = nullptr;
+        }
+    }
+    for (const auto &[key, value] : after) {
+        const auto found = before.find(key);
+        if (found == before.end() || !(found->second == value)) {
+            changes[section][key_text(key)] = to_value(value);
+        }
+    }
+}
+
+/* One line of changes. False: it is malformed. */
+bool apply_line(json &root, std::string_view text) {
+    const json changes = parse_untrusted_json(text);
+    if (!changes.is_object()) {
+        return false;
+    }
+    for (const auto &section : changes.items()) {
+        json &entries = root[section.key()];
+        if (!section.value().is_object() || !(entries.is_null() || entries.is_object())) {
+            return false;
+        }
+        for (const auto &entry : section.value().items()) {
+            if (entry.value().is_null() && !entries.is_null()) {
+                entries.erase(entry.key());
+            } else if (!entry.value().is_null()) {
+                entries[entry.key()] = entry.value();
+            }
+        }
+    }
+    return true;
+}
+
+/* Whether more can be appended to these changes. */
+Expected<bool> apply_changes(json &root, std::string_view text, uint64_t serial,
+                             const std::string &path) {
+    const std::string head = write_changes_head(serial);
+    if (!text.starts_with(head)) {
+        return false;
+    }
+    text.remove_prefix(head.size());
+    for (size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+        if (!apply_line(root, text.substr(0, end))) {
+            return fail(schema::Reason::record_failed,
+                        path +
+                            ".changes: has a line that is not ours; move it away if nothing "
+                            "that was recorded last is needed");
+        }
+        text.remove_prefix(end + 1);
+    }
+    return text.empty();
+}
+
 }  // namespace
 
-std::string write_owned(const Owned &owned, const std::string &boot_id) {
+std::string write_owned(const Owned &owned, const std::string &boot_id, uint64_t serial) {
     json root = {{"version", file_version},
+                 {"serial", serial},
                  {"boot_id", boot_id},
                  {"taps", owned.taps},
                  {"unfinished_taps", owned.unfinished_taps},
@@ -238,26 +309,55 @@ std::string write_owned(const Owned &owned, const std::string &boot_id) {
     return root.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
-Expected<Owned> read_owned(const std::string &text, const std::string &boot_id,
-                           const std::string &path) {
-    const json root = parse_untrusted_json(text);
+std::string write_changes_head(uint64_t serial) {
+    return line({{"serial", serial}});
+}
+
+std::string write_changes(const Owned &before, const Owned &after) {
+    json changes = json::object();
+    const auto as_is = [](const auto &value) { return json(value); };
+    const auto entry = [](const auto &value) { return to_json(value); };
+    compare(changes, "taps", before.taps, after.taps, as_is);
+    compare(changes, "unfinished_taps", before.unfinished_taps, after.unfinished_taps, as_is);
+    compare(changes, "representors", before.representors, after.representors, entry);
+    compare(changes, "unbound", before.unbound, after.unbound, as_is);
+    compare(changes, "vdpa", before.vdpa, after.vdpa, entry);
+    compare(changes, "pfs", before.pfs, after.pfs, entry);
+    return line(changes);
+}
+
+Expected<OwnedText> read_owned(const std::string &text, const std::string &changes,
+                               const std::string &boot_id, const std::string &path) {
+    json root = parse_untrusted_json(text);
     if (root.is_discarded()) {
         return fail(schema::Reason::record_failed,
                     path + ": is no JSON; move it away if nothing that it lists is needed");
     }
     JsonReader reader(path);
-    Owned owned;
+    OwnedText read;
     std::string boot;
     if (reader.expect_object(root)) {
         Members members(reader, root);
         members.number<int64_t>("version", true, oldest_version, file_version);
         boot = members.text("boot_id");
-        owned = read_sections(reader, root);
+        read.serial = members.number<uint64_t>("serial", false, 0, INT64_MAX).value_or(0);
+        if (reader.ok()) {
+            auto applied = apply_changes(root, changes, read.serial, path);
+            if (!applied) {
+                return tl::make_unexpected(applied.error());
+            }
+            read.has_changes = *applied;
+        }
+        read.owned = read_sections(reader, root);
     }
     if (!reader.ok()) {
         return fail(schema::Reason::record_failed, reader.error());
     }
-    return boot == boot_id ? owned : Owned{};
+    if (boot != boot_id) {
+        read.owned = {};
+        read.has_changes = false;
+    }
+    return read;
 }
 
 }  // namespace vdpa::agent::host

@@ -126,9 +126,14 @@ class Builder {
             }
         }
         std::erase_if(pfs_, [this](const auto &entry) {
-            // One whose eswitch was not asked yet is not there yet.
-            const auto found = devlink_.devices.find(entry.first);
-            return is_vf(entry.first) || (found != devlink_.devices.end() && !found->second);
+            // One whose eswitch was not asked yet is not there yet, and neither is one that sysfs
+            // was not read of: it would have neither driver nor SR-IOV. (Of the auxiliary bus, SFs
+            // alone are read.)
+            const auto &handle = entry.first;
+            const auto found = devlink_.devices.find(handle);
+            const bool has_sysfs = handle.bus == "auxiliary" || sysfs_.devices.contains(handle);
+            return is_vf(handle) || !has_sysfs ||
+                   (found != devlink_.devices.end() && !found->second);
         });
         for (auto &[handle, pf] : pfs_) {
             pf.handle = handle;

@@ -19,6 +19,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::SizeIs;
 
 const Handle pf0{"pci", "0000:43:00.0"};
 const Handle pf1{"pci", "0000:43:00.1"};
@@ -70,6 +71,14 @@ TEST_F(InventoryBuilderTest, has_no_pf_of_which_the_eswitch_is_not_known_yet) {
     EXPECT_THAT(lines(), IsEmpty());
     add_pf(pf0, Pf::Eswitch::legacy);
     EXPECT_THAT(lines(), ElementsAre("PF 0000:43:00.0 number 0 eswitch legacy vfs 0/8"));
+}
+
+TEST_F(InventoryBuilderTest, has_no_pf_that_sysfs_was_not_read_of_yet) {
+    const Handle nic{"netdevsim", "netdevsim10"};
+    devlink.devices[nic] = Pf::Eswitch::legacy;
+    EXPECT_THAT(lines(), IsEmpty());
+    sysfs.devices[nic].total_vfs = unlimited_vfs;
+    EXPECT_THAT(lines(), SizeIs(1));
 }
 
 TEST_F(InventoryBuilderTest, does_not_take_for_a_pf_what_is_a_vf) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/vhost/message_check.hpp"
 
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "engine/relay/call.hpp"
@@ -95,6 +96,29 @@ bool file_covers(int fd, uint64_t offset, uint64_t size) {
            size <= static_cast<uint64_t>(file.st_size) - offset;
 }
 
+/* Whether the library's mmap() of a region will be done (lib/vhost/vhost_user.c,
+ * vhost_user_mmap_region): from the beginning of the file on, in whole blocks. Nothing is touched,
+ * so that it costs next to nothing, whatever the size. */
+bool can_be_mapped(int fd, uint64_t offset, uint64_t size) {
+    struct stat file {};
+    if (::fstat(fd, &file) != 0 || file.st_blksize <= 0) {
+        return false;
+    }
+    const auto block = static_cast<uint64_t>(file.st_blksize);
+    uint64_t end = 0;
+    if (__builtin_add_overflow(offset, size, &end) ||
+        __builtin_add_overflow(end, block - 1, &end)) {
+        return false;
+    }
+    const uint64_t whole = end / block * block;
+    void *const mapped = ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED) {
+        return false;
+    }
+    ::munmap(mapped, whole);
+    return true;
+}
+
 bool overlap(const MemoryRegion &one, const MemoryRegion &other) {
     return one.guest_address < other.guest_address + other.size &&
            other.guest_address < one.guest_address + one.size;
@@ -117,6 +141,9 @@ const char *memory_refusal(const Message &message) {
         }
         if (!file_covers(message.fds[i], region.mmap_offset, region.size)) {
             return "a memory region reaches past the end of its file";
+        }
+        if (!can_be_mapped(message.fds[i], region.mmap_offset, region.size)) {
+            return "the file of a memory region cannot be mapped to be read and written";
         }
         for (uint32_t j = 0; j < i; ++j) {
             if (overlap(region, table.regions[j])) {

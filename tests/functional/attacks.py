@@ -4,6 +4,7 @@ and a port beside it loses no packet, with the software datapath and with a vDPA
 that imports the fixtures."""
 
 import contextlib
+from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from harness.engine_ports import EnginePorts
 from harness.raw_front_end import HungUp, RawFrontEnd
 from harness.sandbox import Sandbox
+from harness.wait import wait_for
 from scenarios import direct_stream, virtio_user
 
 # What the engine and its vhost library say of such a front-end.
@@ -46,8 +48,7 @@ def _add_tap(box: Sandbox, name: str) -> None:
 
 
 def carry_out(ports: EnginePorts, attacks: dict[str, Attack]) -> None:
-    """Carries the attacks out, one front-end each, while port vm2 has a stream. Now and then, and at
-    the end, comes a front-end that behaves."""
+    """Carries the attacks out on port vm1 while port vm2 has a stream, which loses nothing."""
     box = ports.box
     _add_tap(box, "vm2")
     ports.apply("vm2", "vm2", kind="tap")
@@ -55,16 +56,11 @@ def carry_out(ports: EnginePorts, attacks: dict[str, Attack]) -> None:
     echo.start()
     ports.wait("vm2", state="running")
     stream = direct_stream(box, netdev="vm2")
-    for number, (name, attack) in enumerate(attacks.items(), 1):
-        try:
-            with RawFrontEnd(box.socket_path("vm1")) as front_end:
-                with contextlib.suppress(HungUp):
-                    attack(front_end)
-            ports.wait(state="listening", queues=0)
-            if number % 8 == 0 or number == len(attacks):
-                _works(ports)
-        except Exception as error:
-            raise AssertionError(f"after the attack \"{name}\": {error!r}") from error
+    descriptors = box.engine.descriptors()
+    attack(box.socket_path("vm1"), attacks,
+           lambda state, pairs: ports.wait(state=state, queues=pairs))
+    wait_for(lambda: not box.engine.descriptors() - descriptors, 10,
+             lambda: f"descriptors to be closed: {box.engine.descriptors() - descriptors}")
     result = stream.stop()
     assert result.received > 0 and not result.lost, result
     ports.remove("vm1")
@@ -73,10 +69,21 @@ def carry_out(ports: EnginePorts, attacks: dict[str, Attack]) -> None:
         box.ip("link", "del", name)
 
 
-def _works(ports: EnginePorts) -> None:
-    """The port takes a front-end that behaves."""
-    with RawFrontEnd(ports.box.socket_path("vm1")) as guest:
-        guest.start()
-        assert guest.settled()
-        ports.wait(state="running", queues=1)
-    ports.wait(state="listening")
+def attack(path: Path, attacks: dict[str, Attack],
+           wait: Callable[[str, int], object]) -> None:
+    """Carries the attacks out, one front-end each. Now and then, and at the end, comes a front-end
+    that behaves, and is served. `wait` waits for the port's state, and so many queue pairs."""
+    for number, (name, act) in enumerate(attacks.items(), 1):
+        try:
+            with RawFrontEnd(path) as front_end:
+                with contextlib.suppress(HungUp):
+                    act(front_end)
+            wait("listening", 0)
+            if number % 8 == 0 or number == len(attacks):
+                with RawFrontEnd(path) as guest:
+                    guest.start()
+                    assert guest.settled()
+                    wait("running", 1)
+                wait("listening", 0)
+        except Exception as error:
+            raise AssertionError(f"after the attack \"{name}\": {error!r}") from error

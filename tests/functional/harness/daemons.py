@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting, stopping and killing a daemon, and what it wrote meanwhile."""
 
+import contextlib
 import ctypes
 import os
 import re
 import signal
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Callable, Iterable, Mapping, Sequence
 
@@ -64,6 +66,15 @@ class Daemon:
     def pid(self) -> int:
         assert self._process is not None, f"{self.name} was not started"
         return self._process.pid
+
+    def descriptors(self) -> "Counter[str]":
+        """How many descriptors it has of what, without numbers that mean nothing."""
+        folder = f"/proc/{self.pid}/fd"
+        found: "Counter[str]" = Counter()
+        for name in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                found[os.readlink(f"{folder}/{name}").split(":[")[0]] += 1
+        return found
 
     def check_alive(self) -> None:
         """DaemonDied if it ended without stop() or kill()."""

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <string>
@@ -116,6 +117,38 @@ TEST_F(MemoryTableTest, AFileThatIsNoneIsRefused) {
     message.fds[0] = -1;
     message.fd_count = 1;
     EXPECT_EQ(refused(message), "a memory region reaches past the end of its file");
+}
+
+TEST_F(MemoryTableTest, FilesThatCannotBeMappedAreRefused) {
+    const std::string why = "the file of a memory region cannot be mapped to be read and written";
+    const UniqueFd event(::eventfd(0, 0));
+    const UniqueFd unwritable(
+        ::open(("/proc/self/fd/" + std::to_string(file_.get())).c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_TRUE(unwritable);
+    for (const int fd : {event.get(), unwritable.get()}) {
+        Message message = message_of(Request::set_mem_table, 8 + 2 * sizeof(MemoryRegion));
+        message.payload.memory.region_count = 2;
+        message.payload.memory.regions[0] = {0, 0x1000, 0, 0};
+        message.payload.memory.regions[1] = {0x1000, 0x1000, 0, 0};
+        message.fds[0] = file_.get();
+        message.fds[1] = fd;
+        message.fd_count = 2;
+        EXPECT_EQ(refused(message), why);
+    }
+}
+
+TEST_F(MemoryTableTest, LargeTablesCostNoMemory) {
+    constexpr off_t terabyte = off_t{1} << 40;
+    const UniqueFd large = file_of(terabyte);
+    Message message = message_of(Request::set_mem_table, 8 + sizeof(MemoryRegion));
+    message.payload.memory.region_count = 1;
+    message.payload.memory.regions[0] = {0, terabyte, 0, 0};
+    message.fds[0] = large.get();
+    message.fd_count = 1;
+    EXPECT_EQ(refused(message), "");
+    struct stat file {};
+    ASSERT_EQ(::fstat(large.get(), &file), 0);
+    EXPECT_EQ(file.st_blocks, 0);
 }
 
 TEST(EventDescriptors, AreEventfdsOrUnixSockets) {

@@ -216,6 +216,13 @@ int LinkMonitor::on_message(nl_msg *message, void *self) noexcept {
     } else if (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK) {
         const auto *body = static_cast<const ifinfomsg *>(nlmsg_data(header));
         if (auto macs = parse_vf_macs(header)) {
+            if (const uint32_t count = parse_vf_count(header); macs->size() < count) {
+                const Link *pf = monitor->links_.find(body->ifi_index);
+                module.info(limit, (pf ? pf->name : "a netdev that has gone") +
+                                       ": the kernel tells the MAC addresses of " +
+                                       std::to_string(macs->size()) + " of its " +
+                                       std::to_string(count) + " VFs; the others' are not known");
+            }
             monitor->take_vf_macs(body->ifi_index, std::move(*macs));
             return NL_OK;
         }

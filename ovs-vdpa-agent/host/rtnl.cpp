@@ -71,6 +71,12 @@ NlMessage vf_macs_request(int ifindex) {
     return request;
 }
 
+nlattr *first_attribute(nlmsghdr *message, int type) {
+    return nlmsg_valid_hdr(message, sizeof(ifinfomsg)) != 0
+               ? nlmsg_find_attr(message, sizeof(ifinfomsg), type)
+               : nullptr;
+}
+
 /* The answer to a request for one netdev. */
 NetResult<std::optional<Link>> get_link(NetlinkSocket &socket, nl_msg *request) {
     std::optional<Link> link;
@@ -115,8 +121,9 @@ std::optional<Link> parse_link(nlmsghdr *message) {
 }
 
 std::optional<std::map<uint32_t, std::string>> parse_vf_macs(nlmsghdr *message) {
-    const Attributes<IFLA_MAX> attributes(message, sizeof(ifinfomsg));
-    nlattr *const list = attributes.get(IFLA_VFINFO_LIST);
+    // The first of that type: what follows a list whose length has wrapped around is the rest of
+    // it, and may look like anything.
+    nlattr *const list = first_attribute(message, IFLA_VFINFO_LIST);
     if (!list) {
         return std::nullopt;
     }
@@ -130,6 +137,11 @@ std::optional<std::map<uint32_t, std::string>> parse_vf_macs(nlmsghdr *message) 
         }
     }
     return macs;
+}
+
+uint32_t parse_vf_count(nlmsghdr *message) {
+    nlattr *const count = first_attribute(message, IFLA_NUM_VF);
+    return count && nla_len(count) >= static_cast<int>(sizeof(uint32_t)) ? nla_get_u32(count) : 0;
 }
 
 bool LinkAddress::is_link_local() const {

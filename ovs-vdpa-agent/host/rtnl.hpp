@@ -48,6 +48,8 @@ std::optional<Link> parse_link(nlmsghdr *message);
  * wrap around (rtnl_fill_vf() in net/core/rtnetlink.c): of some 270 VFs or more only the first are
  * there, and nothing else of such a message may be relied on. */
 std::optional<std::map<uint32_t, std::string>> parse_vf_macs(nlmsghdr *message);
+/* Of how many VFs that answer should tell (IFLA_NUM_VF, which comes before the list). */
+uint32_t parse_vf_count(nlmsghdr *message);
 
 /* An address of a netdev, as in a RTM_NEWADDR or RTM_DELADDR message. */
 struct LinkAddress {

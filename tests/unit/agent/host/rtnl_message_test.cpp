@@ -6,6 +6,8 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include <cstdio>
+
 #include "ovs-vdpa-agent/host/rtnl.hpp"
 #include "tests/unit/agent/host/message.hpp"
 
@@ -29,6 +31,12 @@ void add_vf(Message &&list, uint32_t vf, uint8_t last_byte) {
             .bytes(IFLA_VF_MAC, {reinterpret_cast<const char *>(&mac), sizeof mac})
             .bytes(IFLA_VF_BROADCAST, std::string(32, '\xff'));
     });
+}
+
+std::string hex_byte(uint32_t value) {
+    char text[3];
+    std::snprintf(text, sizeof text, "%02x", value & 0xffU);
+    return text;
 }
 
 TEST(RtnlMessage, of_a_representor_is_read) {
@@ -87,18 +95,37 @@ TEST(RtnlMessage, tells_mac_addresses_of_vfs) {
 
 TEST(RtnlMessage, of_many_vfs_tells_the_first) {
     // The length of the list has 16 bits, and wraps around.
-    const Message message = link_message(7).nested(IFLA_VFINFO_LIST, [](Message &&list) {
-        for (uint32_t vf = 0; vf < 1000; vf++) {
-            add_vf(std::move(list), vf, static_cast<uint8_t>(vf));
-        }
-    });
+    const Message message = link_message(7)
+                                .number<uint32_t>(IFLA_NUM_VF, 1000)
+                                .nested(IFLA_VFINFO_LIST, [](Message &&list) {
+                                    for (uint32_t vf = 0; vf < 1000; vf++) {
+                                        add_vf(std::move(list), vf, static_cast<uint8_t>(vf));
+                                    }
+                                });
     const auto macs = parse_vf_macs(message.get());
     ASSERT_TRUE(macs);
+    EXPECT_GT(macs->size(), 0U);
     EXPECT_LT(macs->size(), 1000U);
+    EXPECT_EQ(parse_vf_count(message.get()), 1000U) << "so that it can be told";
     for (const auto &[vf, mac] : *macs) {
+        EXPECT_EQ(mac.substr(15), hex_byte(vf)) << vf;
         EXPECT_THAT(mac, testing::StartsWith("02:00:00:00:00:"));
-        EXPECT_LT(vf, 1000U);
     }
+}
+
+TEST(RtnlMessage, of_many_vfs_may_go_on_like_another_list) {
+    const auto list_of = [](uint8_t last_byte) {
+        return [last_byte](Message &&list) { add_vf(std::move(list), 0, last_byte); };
+    };
+    const Message message = link_message(7)
+                                .number<uint32_t>(IFLA_NUM_VF, 1)
+                                .nested(IFLA_VFINFO_LIST, list_of(1))
+                                .number<uint32_t>(IFLA_NUM_VF, 77)
+                                .nested(IFLA_VFINFO_LIST, list_of(2));
+    const std::map<uint32_t, std::string> expected{{0, "02:00:00:00:00:01"}};
+    EXPECT_EQ(parse_vf_macs(message.get()), expected);
+    EXPECT_EQ(parse_vf_count(message.get()), 1U);
+    EXPECT_EQ(parse_vf_count(link_message(7).bytes(IFLA_NUM_VF, "x").get()), 0U);
 }
 
 TEST(RtnlMessage, of_an_address_is_read) {

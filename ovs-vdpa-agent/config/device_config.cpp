@@ -75,14 +75,17 @@ void read_mac(const ovs::InterfaceRow &row, const InterfaceOptions &options, Por
     config.switch_sets_mac = row.type == "dpdk" && value_of(row.options, "dpdk-vf-mac").has_value();
 }
 
-/* As IPv4 needs (RFC 791) and as the config space of virtio-net can tell. */
+/* As IPv4 needs (RFC 791) and as the config space of virtio-net can tell. What the netdev has says
+ * more than what was asked for; but before ovs-vswitchd has opened it, that is all there is, and a
+ * kernel vDPA device gets its MTU when it is made. */
 std::optional<uint16_t> mtu_of(const ovs::InterfaceRow &row) {
     constexpr int64_t least = 68;
     constexpr int64_t most = 65'535;
-    if (!row.mtu || *row.mtu < least || *row.mtu > most) {
+    const std::optional<int64_t> mtu = row.mtu ? row.mtu : row.mtu_request;
+    if (!mtu || *mtu < least || *mtu > most) {
         return std::nullopt;
     }
-    return static_cast<uint16_t>(*row.mtu);
+    return static_cast<uint16_t>(*mtu);
 }
 
 }  // namespace

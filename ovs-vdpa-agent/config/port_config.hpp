@@ -25,7 +25,7 @@ struct PortConfig {
     /* What follows is of a device only. MAC address of the function; empty: it stays as it is. */
     std::string mac;
     bool switch_sets_mac = false;  // ovs-vswitchd writes it: type=dpdk with dpdk-vf-mac
-    std::optional<uint16_t> mtu;   // Interface:mtu
+    std::optional<uint16_t> mtu;   // Interface:mtu, else mtu_request
 
     bool operator==(const PortConfig &) const = default;
 };

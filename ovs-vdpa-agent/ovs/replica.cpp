@@ -299,6 +299,7 @@ InterfaceRow Replica::read(const ovda_row *row, Port &port) const {
     result.options = to_string_map(interface.options);
     result.external_ids = to_string_map(interface.external_ids);
     result.mtu = to_optional(interface.mtu);
+    result.mtu_request = to_optional(interface.mtu_request);
     result.ofport = to_optional(interface.ofport);
     result.link_state = interface.link_state;
     result.error = interface.error;

@@ -18,8 +18,9 @@ struct InterfaceRow {
     std::string name;
     std::string type;
     StringMap options;
-    StringMap external_ids; /* Status keys of ours included, as read back last. */
-    std::optional<int64_t> mtu;
+    StringMap external_ids;             /* Status keys of ours included, as read back last. */
+    std::optional<int64_t> mtu;         /* Of the netdev that ovs-vswitchd has opened. */
+    std::optional<int64_t> mtu_request; /* What it shall be. */
     std::optional<int64_t> ofport;
     std::string link_state;    /* "up", "down" or empty. */
     std::string error;         /* What ovs-vswitchd says about the netdev; empty: nothing. */

@@ -154,6 +154,7 @@ struct ovda_interface ovda_interface_read(const struct ovda_row *row) {
         .link_state = record->link_state ? record->link_state : "",
         .error = record->error ? record->error : "",
         .mtu = record->n_mtu ? record->mtu : NULL,
+        .mtu_request = record->n_mtu_request ? record->mtu_request : NULL,
         .ofport = record->n_ofport ? record->ofport : NULL,
         .options = shim_map(&record->options),
         .external_ids = shim_map(&record->external_ids),

@@ -60,8 +60,9 @@ struct ovda_interface {
     const char *type;
     const char *link_state;
     const char *error;
-    const int64_t *mtu;    /* NULL: not set. */
-    const int64_t *ofport; /* NULL: not set. */
+    const int64_t *mtu;         /* NULL: not set. */
+    const int64_t *mtu_request; /* NULL: not set. */
+    const int64_t *ofport;      /* NULL: not set. */
     const struct ovda_map *options;
     const struct ovda_map *external_ids;
 };

@@ -172,5 +172,12 @@ TEST_F(DeviceConfig, takes_the_mtu_that_the_switch_reports) {
     }
 }
 
+TEST_F(DeviceConfig, takes_the_mtu_that_is_asked_for_until_the_switch_reports_one) {
+    row.mtu_request = 1400;
+    EXPECT_EQ(config().mtu, 1400);
+    row.mtu = 1500;
+    EXPECT_EQ(config().mtu, 1500) << "the netdev may have taken no other";
+}
+
 }  // namespace
 }  // namespace vdpa::agent::config

@@ -58,7 +58,8 @@ TEST_F(HandOver, first_one_is_complete_and_holds_vdpa_ports_only) {
     start_server();
     vsctl({"add-port", "br0", "vm1", "--", "set", "Interface", "vm1",
            "options:vdpa-socket=/tmp/vm1.sock", "options:vdpa-sw=true", "external_ids:vm-uuid=7",
-           "type=system", "mtu=1500", "--", "set", "Bridge", "br0", "datapath_type=netdev"});
+           "type=system", "mtu=1500", "mtu_request=1400", "--", "set", "Bridge", "br0",
+           "datapath_type=netdev"});
     vsctl({"add-port", "br0", "eth7"});
 
     start_agent();
@@ -74,6 +75,7 @@ TEST_F(HandOver, first_one_is_complete_and_holds_vdpa_ports_only) {
                 ElementsAre(Pair("vdpa-socket", "/tmp/vm1.sock"), Pair("vdpa-sw", "true")));
     EXPECT_THAT(row.external_ids, ElementsAre(Pair("vm-uuid", "7")));
     EXPECT_EQ(row.mtu, 1500);
+    EXPECT_EQ(row.mtu_request, 1400);
     EXPECT_EQ(row.ofport, std::nullopt);
     EXPECT_EQ(row.bridge, "br0");
     EXPECT_EQ(row.datapath_type, "netdev");

@@ -4,7 +4,7 @@
 PRESET ?= release
 
 .PHONY: help build debug unit-tests functional-tests system-tests tests asan ovs-patches demo \
-	sandbox bench docs format lint install deb clean
+	sandbox bench docs format lint tidy install deb clean
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -42,6 +42,8 @@ lint: ## clang-format, generated files and shell scripts, without a change to th
 	git ls-files '*.cpp' '*.hpp' '*.c' '*.h' | xargs clang-format --dry-run --Werror
 	python3 schema/generate.py check schema/reference
 	git ls-files '*.sh' .ci/run | xargs -r bash -n
+tidy: ## clang-tidy over what differs from main; of all: tests/tidy.sh --all
+	./tests/tidy.sh --preset=$(PRESET)
 
 install: build ## into the system, or into DESTDIR
 	cmake --install build/$(PRESET)

@@ -37,6 +37,7 @@ class Device {
     /* Rings of a control queue that the device takes after those of its pairs: 0 or 1. */
     virtual uint32_t control_rings() const { return 0; }
     /* Who hears what the device does by itself, from begin to end of a connection. */
+    // NOLINTNEXTLINE(performance-unnecessary-value-param): devices keep it
     virtual void begin(std::shared_ptr<Announcer> /*observer*/) {}
     virtual void end() {}
     /* The library has handled a message of the front-end `vid`, on its event thread. */

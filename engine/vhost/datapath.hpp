@@ -30,6 +30,7 @@ class Datapath {
     /* Called, from any thread, when something has changed by itself that the functions for any
      * thread tell; never from within a call of this class. Set before attach(). */
     using Observer = std::function<void()>;
+    // NOLINTNEXTLINE(performance-unnecessary-value-param): datapaths keep it
     virtual void set_observer(Observer /*observer*/) {}
     /* Offers `offer` to the next front-end; none is connected. Error: whatever keeps the
      * device from it; then the former offer stands. */

@@ -38,7 +38,9 @@ class VhostVdpa {
     /* EBUSY: somebody else has it open. ENOENT, ENXIO, ENODEV: there is none. */
     static Called<VhostVdpa> open(System &system, const std::string &path);
     VhostVdpa(VhostVdpa &&other) noexcept
-        : system_(other.system_), path_(other.path_), fd_(std::exchange(other.fd_, -1)) {}
+        : system_(other.system_),
+          path_(std::move(other.path_)),
+          fd_(std::exchange(other.fd_, -1)) {}
     VhostVdpa(const VhostVdpa &) = delete;
     VhostVdpa &operator=(const VhostVdpa &) = delete;
     ~VhostVdpa() { close(); }

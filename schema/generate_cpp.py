@@ -115,7 +115,7 @@ def option_type(key):
 def option_call(key):
     """The call of schema/support/option_values.hpp that reads this key's value."""
     kind = key["type"]
-    if kind in ("path", "string", "path-list"):
+    if kind in ("path", "string", "owner", "path-list"):
         return f"read_{snake(kind)}(text, {key['max_length']})"
     if kind == "octal":
         return f"read_octal(text, {key['max']})"

@@ -18,10 +18,12 @@ def option_range(key):
         return f"{key['min']} to {key['max']}"
     if kind == "octal":
         return f"octal, 0 to {key['max']:o}"
+    if kind == "owner":
+        return f"user, user:group or :group, at most {key['max_length']} bytes"
     if kind == "path":
         return f"absolute path, at most {key['max_length']} bytes"
     return {"boolean": "`true` or `false`", "mac": "unicast MAC address",
-            "owner": "user, user:group or :group", "path-list": "absolute folders",
+            "path-list": "absolute folders",
             "string": "string"}[kind]
 
 

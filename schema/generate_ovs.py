@@ -119,7 +119,8 @@ def c_table(options):
     for key in options["interface"]["keys"]:
         kind = key["type"]
         if kind == "enum":
-            limits = "0, 0, { " + ", ".join(f'"{value}"' for value in key["values"]) + " }"
+            values = "".join(f'"{value}", ' for value in key["values"])
+            limits = f"0, 0, {{ {values}NULL }}"
         else:
             low = key.get("min", 0)
             high = key.get("max", key.get("max_length", 0))

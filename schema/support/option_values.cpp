@@ -118,7 +118,7 @@ ReadResult<std::string> read_mac(std::string_view text) {
     return mac;
 }
 
-ReadResult<Owner> read_owner(std::string_view text) {
+ReadResult<Owner> read_owner(std::string_view text, size_t max_length) {
     const size_t colon = text.find(':');
     Owner owner;
     owner.user = text.substr(0, colon);
@@ -127,8 +127,12 @@ ReadResult<Owner> read_owner(std::string_view text) {
     }
     const bool empty = owner.user.empty() && owner.group.empty();
     const bool trailing = colon != std::string_view::npos && owner.group.empty();
-    if (empty || trailing || owner.group.find(':') != std::string::npos || text.size() > 128) {
+    if (empty || trailing || owner.group.find(':') != std::string::npos) {
         return wanted("must be user, user:group or :group");
+    }
+    if (text.size() > max_length) {
+        return wanted("must be at most " + std::to_string(max_length) + " bytes long, is " +
+                      std::to_string(text.size()));
     }
     return owner;
 }

@@ -35,7 +35,7 @@ ReadResult<uint32_t> read_integer(std::string_view text, uint32_t min, uint32_t 
 ReadResult<uint32_t> read_octal(std::string_view text, uint32_t max);
 /* A unicast address that is not all zeros, in lower case. */
 ReadResult<std::string> read_mac(std::string_view text);
-ReadResult<Owner> read_owner(std::string_view text);
+ReadResult<Owner> read_owner(std::string_view text, size_t max_length);
 
 template <typename T>
 ReadResult<T> read_enum(std::string_view text, std::optional<T> (*from_string)(std::string_view),

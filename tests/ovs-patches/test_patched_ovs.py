@@ -22,7 +22,7 @@ BORDER = {
     "vdpa-socket": ["{run}/a.sock", "{run}/..b.sock", "a.sock", "{run}/./a.sock", "{run}/../a",
                     "{run}/", "{longest}", "{longest}x"],
     "vdpa-socket-mode": ["client", "Client", "client "],
-    "vdpa-socket-owner": ["root", "0:0", ":0", "root:", ":", "0:0:0"],
+    "vdpa-socket-owner": ["root", "0:0", ":0", "root:", ":", "0:0:0", "a" * 129],
     "vdpa-socket-perms": ["0", "0777", "1000", "0x1ff", "-1", "888"],
     "vdpa-sw": ["true", "True", "1"],
     "vdpa-max-queues": ["1", "128", "0128", "0", "129", "+1", " 1", "1.0", "18446744073709551617"],

@@ -84,6 +84,7 @@ TEST_P(BadInterfaceOption, IsNamedWithItsValueAndReason) {
 }
 
 const std::string path_of_108 = "/" + std::string(107, 'a');
+const std::string owner_of_129(129, 'a');
 
 INSTANTIATE_TEST_SUITE_P(
     Values, BadInterfaceOption,
@@ -96,6 +97,7 @@ INSTANTIATE_TEST_SUITE_P(
                     BadValue{"vdpa-socket-owner", ":", Reason::bad_socket_owner},
                     BadValue{"vdpa-socket-owner", "a:b:c", Reason::bad_socket_owner},
                     BadValue{"vdpa-socket-owner", "a:", Reason::bad_socket_owner},
+                    BadValue{"vdpa-socket-owner", owner_of_129.c_str(), Reason::bad_socket_owner},
                     BadValue{"vdpa-socket-perms", "888", Reason::bad_socket_perms},
                     BadValue{"vdpa-socket-perms", "1777", Reason::bad_socket_perms},
                     BadValue{"vdpa-socket-perms", "-1", Reason::bad_socket_perms},

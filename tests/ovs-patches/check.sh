@@ -25,6 +25,7 @@ here=$(dirname "${BASH_SOURCE[0]}")
 source "$here/common.sh"
 source "$here/steps.sh"
 
+arguments=("$@")
 functional=yes preset="" print_bin="" if_changed="" record="" no_build=""
 while [[ $# -gt 0 ]]; do
     case $1 in
@@ -44,8 +45,12 @@ done
 
 need_tools
 mkdir -p "$cache/logs"
-exec 9> "$cache/lock"
-flock 9
+# One at a time. The lock is with flock alone: a daemon that outlives a check that was killed must not
+# keep the next one out.
+if [[ ${OVDA_PATCHES_LOCKED:-} != "$$" ]]; then
+    exec flock --close "$cache/lock" \
+        bash -c 'OVDA_PATCHES_LOCKED=$$ exec "$0" "$@"' "$0" "${arguments[@]}"
+fi
 base_key=$(digest "$tarball")-$base_recipe
 # The schema is not part of it: what follows from that is compared with the patches each time.
 key=$base_key-$(digest "$patches"/{series,*.patch} "$root/tests/ovs-patches")

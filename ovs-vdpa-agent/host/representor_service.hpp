@@ -19,8 +19,11 @@ struct RepresentorSpec {
     Handle devlink;
     std::optional<uint32_t> devlink_port;
     bool has_function_mac = false;
-    std::string pf_netdev;                      // takes VF MACs by rtnetlink; empty: none
-    std::string mac;                            // of the function; empty: stays as it is
+    std::string pf_netdev;  // takes VF MACs by rtnetlink; empty: none
+    std::string mac;        // of the function; empty: stays as it is
+    /* What it was when the inventory was read; empty: not known. Where it is another one, the
+     * device is not asked before it is set. */
+    std::string known_mac;
     std::optional<uint32_t> mtu;                // of the function's own netdevs
     std::vector<std::string> function_netdevs;  // to be held down
     /* type=dpdk: the netdev, if there is one, is left alone; only the MAC is set. */

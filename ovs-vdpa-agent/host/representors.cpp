@@ -82,7 +82,7 @@ Expected<RepresentorState> Representors::ensure(const std::string &name,
     if (!entry) {
         return tl::make_unexpected(entry.error());
     }
-    const auto done = set_mac(*entry, spec.mac).and_then([this, &spec] { return hold_down(spec); });
+    const auto done = set_mac(*entry, spec).and_then([this, &spec] { return hold_down(spec); });
     if (!done) {
         return tl::make_unexpected(done.error());
     }

@@ -58,7 +58,7 @@ class Representors {
     Expected<void> give_back_other(const std::string &name, const RepresentorSpec &spec);
     Expected<OwnedRepresentor> record(const std::string &name, const RepresentorSpec &spec,
                                       const std::optional<Link> &link);
-    Expected<void> set_mac(const OwnedRepresentor &entry, const std::string &mac);
+    Expected<void> set_mac(const OwnedRepresentor &entry, const RepresentorSpec &spec);
     Expected<void> reset_mac(const OwnedRepresentor &entry);
     Expected<void> hold_down(const RepresentorSpec &spec);
     Expected<RepresentorState> give_name(const std::string &name, const OwnedRepresentor &entry,

@@ -218,7 +218,10 @@ Expected<void> Representors::rename(const Link &link, const std::string &name) {
                                        : link_failed(link, "renamed to " + name, done.error());
 }
 
-Expected<void> Representors::set_mac(const OwnedRepresentor &entry, const std::string &mac) {
+/* A device that has to be asked by rtnetlink answers for all VFs of its PF at once, so it is not
+ * asked in vain. That the inventory has the right address does not mean that it is still there. */
+Expected<void> Representors::set_mac(const OwnedRepresentor &entry, const RepresentorSpec &spec) {
+    const std::string &mac = spec.mac;
     if (mac.empty()) {
         return {};
     }
@@ -226,9 +229,11 @@ Expected<void> Representors::set_mac(const OwnedRepresentor &entry, const std::s
     if (!wanted) {
         return mac_failed(entry, "set to " + mac);
     }
-    const auto before = switch_->mac(entry.port);
-    if (before && *before == wanted) {
-        return {};
+    if (spec.known_mac.empty() || spec.known_mac == mac) {
+        const auto before = switch_->mac(entry.port);
+        if (before && *before == wanted) {
+            return {};
+        }
     }
     if (const auto set = switch_->set_mac(entry.port, *wanted); !set) {
         return mac_failed(entry, "set to " + mac + ": " + set.error().detail);

@@ -9,10 +9,12 @@ namespace {
 
 using schema::Reason;
 
-/* Whether the same is asked for. Which names are to be kept clear of differs from time to time. */
+/* Whether the same is asked for. Which names are to be kept clear of, and what the MAC address is
+ * already, differs from time to time. */
 bool same_wish(host::RepresentorSpec a, host::RepresentorSpec b) {
     a.reserved_names.clear();
     b.reserved_names.clear();
+    a.known_mac = b.known_mac;
     return a == b;
 }
 

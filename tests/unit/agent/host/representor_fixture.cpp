@@ -53,6 +53,7 @@ std::string FakeSwitch::mac_path(const FunctionPort &port) const {
 }
 
 NetResult<std::optional<Mac>> FakeSwitch::mac(const FunctionPort &port) {
+    state_.macs_read++;
     std::string text;
     std::ifstream(mac_path(port)) >> text;
     return parse_mac(text);

@@ -26,6 +26,7 @@ class FakeSwitch : public Switch {
         int remove_error = 0;
         bool mac_sticks = true;
         unsigned macs_set = 0;
+        unsigned macs_read = 0;
     };
     explicit FakeSwitch(State &state) : state_(state) {}
 

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <fstream>
 
 #include "tests/unit/agent/host/representor_fixture.hpp"
 
@@ -45,6 +46,24 @@ TEST_F(RepresentorTest, that_is_as_it_should_be_is_left_so_and_nothing_is_writte
     EXPECT_EQ(link(vf0.ifindex), before);
     EXPECT_EQ(nic.macs_set, 1U);
     EXPECT_EQ(std::filesystem::last_write_time(folder.path("owned.json")), written);
+}
+
+TEST_F(RepresentorTest, whose_mac_address_is_known_to_be_another_is_asked_for_it_only_after) {
+    auto vf0 = make_representor(0);
+    vf0.mac = guest_mac;
+    vf0.known_mac = "00:00:00:00:00:00";
+    ASSERT_TRUE(open().ensure("vm1", vf0));
+    EXPECT_EQ(mac_of(0), guest_mac);
+    EXPECT_EQ(nic.macs_read, 1U);
+    // What was known may be old.
+    vf0.known_mac = guest_mac;
+    std::ofstream(folder.path("mac0")) << "02:00:00:00:00:99";
+    ASSERT_TRUE(open().ensure("vm1", vf0));
+    EXPECT_EQ(mac_of(0), guest_mac);
+    vf0.known_mac.clear();
+    nic.macs_set = 0;
+    ASSERT_TRUE(open().ensure("vm1", vf0));
+    EXPECT_EQ(nic.macs_set, 0U);
 }
 
 TEST_F(RepresentorTest, that_is_named_as_the_interface_is_only_set_up) {

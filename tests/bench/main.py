@@ -9,8 +9,9 @@ import measure  # noqa: F401  (makes the functional tests' harness importable)
 import ports
 import rows
 import tcp
+import vfs
 
-ALL = {"ports": ports.main, "rows": rows.main, "tcp": tcp.main}
+ALL = {"ports": ports.main, "rows": rows.main, "tcp": tcp.main, "vfs": vfs.main}
 
 
 def main() -> None:

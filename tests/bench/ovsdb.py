@@ -44,9 +44,10 @@ class Ovsdb:
                 assert not message.get("error") and not errors, message
                 return message["result"]
 
-    def add_ports(self, bridge: str, ports: dict[str, dict]) -> None:
-        """Adds ports in one transaction; a port's Interface row has the given columns."""
-        operations = []
+    def add_ports(self, bridge: str, ports: dict[str, dict], *further: dict) -> None:
+        """Adds ports in one transaction; a port's Interface row has the given columns. `further`
+        operations are part of it."""
+        operations = list(further)
         for number, (name, columns) in enumerate(ports.items()):
             operations += [
                 {"op": "insert", "table": "Interface", "uuid-name": f"i{number}",

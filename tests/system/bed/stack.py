@@ -82,6 +82,25 @@ class Stack(Sandbox):
             self.wait_state(name, wait)
         return path
 
+    def devices(self) -> dict[str, Any]:
+        """What `vdpa/devices --json` lists."""
+        return json.loads(self.agentctl("vdpa/devices", "--json"))
+
+    def host_status(self) -> dict[str, str]:
+        """The agent's keys of the Open_vSwitch row, without the prefix `vdpa-`."""
+        row = self.ovs.record("Open_vSwitch", ".", "external_ids")
+        ids = row["external_ids"] if row else {}
+        assert isinstance(ids, dict)
+        return {key[5:]: value for key, value in ids.items() if key.startswith("vdpa-")}
+
+    def wait_host_reason(self, reason: str | None, bound: float = 15) -> dict[str, str]:
+        """Waits until the host's reason is that, or until there is none."""
+        def check() -> dict[str, str] | None:
+            status = self.host_status()
+            return status if status.get("host-reason") == reason else None
+        return wait_for(check, bound,
+                        lambda: f"the host's reason {reason}: {self.host_status()}")
+
     def link(self, netdev: str) -> dict[str, Any] | None:
         """What `ip -d link` says of a netdev; None if there is none of that name."""
         try:

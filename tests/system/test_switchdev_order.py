@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""In whatever order things come, go, stop and start: the same state in the end, without a manual
+step, and nothing else is touched."""
+
+import os
+import signal
+from itertools import permutations
+from typing import Callable
+
+import pytest
+
+from bed.netdevsim import Netdevsim, NetdevsimBus
+from bed.stack import Stack
+from harness.wait import wait_for
+from scenarios import DATABASE_LOST
+from switchdev import (add_port, exists, expect_refusal, own_names, prepare, set_vf, untouched,
+                       wait_ports)
+
+pytestmark = pytest.mark.kernels("6.1", "6.12")
+
+# A NIC that goes away takes its netdevs along while ovs-vswitchd and agent look at them.
+NETDEVS_GONE = r"No such device"
+
+
+def remove_all(stack: Stack, nic: Netdevsim) -> None:
+    """As before the first act, with the same daemons."""
+    stack.del_port("vm1")
+    stack.vsctl("--no-wait", "remove", "Open_vSwitch", ".", "other_config", "vdpa-pfs")
+    wait_for(lambda: not stack.shown(), 30, lambda: f"no port: {stack.shown()}")
+    nic.delete()
+
+
+@pytest.mark.bound(900)
+def test_row_pf_and_nic_in_any_order(stack: Stack, netdevsim: NetdevsimBus) -> None:
+    nic = Netdevsim(10)
+    stack.expect_log(NETDEVS_GONE)
+    expect_refusal(stack, "pf-missing")
+    acts: dict[str, Callable[[], object]] = {
+        "row": lambda: add_port(stack, nic, "vm1", 1),
+        "pf": lambda: prepare(stack, nic, 2),
+        "nic": nic.create,
+    }
+    for order in permutations(acts):
+        for act in order:
+            acts[act]()
+        wait_ports(stack, nic, vm1=1)
+        remove_all(stack, nic)
+    assert netdevsim.numbers() == []
+
+
+def test_ovs_vswitchd_is_started_last(stack: Stack, netdevsim: NetdevsimBus) -> None:
+    nic = netdevsim.create()
+    stack.ovs.stop_vswitchd()
+    prepare(stack, nic, 1)
+    add_port(stack, nic, "vm1", 0)
+    nic.wait_representor(0, "vm1")
+    stack.ovs.start_vswitchd()
+    wait_ports(stack, nic, vm1=0)
+
+
+def has_vfs(nic: Netdevsim) -> bool:
+    return nic.vfs == 2
+
+
+def is_switchdev(nic: Netdevsim) -> bool:
+    return nic.eswitch_mode == "switchdev"
+
+
+def has_name(nic: Netdevsim) -> bool:
+    return exists("vm1")
+
+
+def is_up(nic: Netdevsim) -> bool:
+    try:
+        with open("/sys/class/net/vm1/flags") as stream:
+            return bool(int(stream.read(), 16) & 1)
+    except OSError:
+        return False
+
+
+def is_attached(nic: Netdevsim) -> bool:
+    return os.path.exists("/sys/class/net/vm1/master")
+
+
+@pytest.mark.bound(900)
+def test_agent_killed_in_the_middle(stack: Stack, netdevsim: NetdevsimBus) -> None:
+    stack.expect_log(NETDEVS_GONE)
+    expect_refusal(stack, "pf-missing")
+    for step in (has_vfs, is_switchdev, has_name, is_up, is_attached):
+        nic = netdevsim.create()
+        prepare(stack, nic, 2)
+        add_port(stack, nic, "vm1", 1)
+        wait_for(lambda: step(nic), 30, step.__name__, 0.001)
+        stack.agent.kill()
+        stack.start_agent()
+        wait_ports(stack, nic, vm1=1)
+        remove_all(stack, nic)
+
+
+def test_row_deleted_while_the_agent_is_away(stack: Stack, netdevsim: NetdevsimBus) -> None:
+    nic = netdevsim.create().to_switchdev(2)
+    names = own_names(nic)
+    add_port(stack, nic, "vm1", 0)
+    add_port(stack, nic, "vm2", 1)
+    wait_ports(stack, nic, vm1=0, vm2=1)
+    stack.agent.kill()
+    stack.del_port("vm1")
+    stack.start_agent()
+    nic.wait_representor(0, names[0])
+    wait_ports(stack, nic, vm2=1)
+
+
+def test_nic_is_reset(stack: Stack, netdevsim: NetdevsimBus) -> None:
+    nic = netdevsim.create()
+    other = netdevsim.create(11).to_switchdev(1)
+    prepare(stack, nic, 2)
+    add_port(stack, nic, "vm1", 0)
+    add_port(stack, other, "vm9", 0)
+    wait_ports(stack, nic, vm1=0)
+    wait_ports(stack, other, vm9=0)
+    stack.expect_log(NETDEVS_GONE)
+    expect_refusal(stack, "pf-missing")
+    with untouched(stack, "vm9"):
+        for _ in range(3):
+            nic.delete()
+            stack.wait_state("vm1", "waiting")
+            nic.create()
+            wait_ports(stack, nic, vm1=0)
+
+
+def rename(stack: Stack, netdev: str, name: str) -> bool:
+    """Before 6.2 the kernel renames no netdev that is up, and the agent sets it up again."""
+    stack.program("ip", "link", "set", netdev, "down")
+    return stack.program("ip", "link", "set", netdev, "name", name).returncode == 0
+
+
+def test_representor_renamed_by_hand(stack: Stack, netdevsim: NetdevsimBus) -> None:
+    nic = netdevsim.create().to_switchdev(2)
+    add_port(stack, nic, "vm1", 0)
+    add_port(stack, nic, "vm2", 1)
+    wait_ports(stack, nic, vm1=0, vm2=1)
+    with untouched(stack, "vm2"):
+        wait_for(lambda: rename(stack, "vm1", "mine"), 15, "a chance to rename vm1", 0.001)
+        wait_ports(stack, nic, vm1=0)
+    assert not exists("mine")
+
+
+def test_somebody_else_renames_at_the_same_time(stack: Stack, netdevsim: NetdevsimBus) -> None:
+    """As udev does, once, when a netdev comes up."""
+    nic = netdevsim.create()
+    prepare(stack, nic, 2)
+    add_port(stack, nic, "vm1", 0)
+    wait_for(lambda: len(own_names(nic)) == 2, 30, "representors", 0.001)
+    for vf, name in own_names(nic).items():
+        # It may be up already, or renamed: then udev is late, and its rename fails.
+        stack.program("ip", "link", "set", name, "name", f"ens10npf0vf{vf}")
+    wait_ports(stack, nic, vm1=0)
+
+
+def test_two_rows_swap_their_representors(stack: Stack, netdevsim: NetdevsimBus) -> None:
+    nic = netdevsim.create().to_switchdev(3)
+    for vf in range(3):
+        add_port(stack, nic, f"vm{vf}", vf)
+    wait_ports(stack, nic, vm0=0, vm1=1, vm2=2)
+    with untouched(stack, "vm2"):
+        for vm0, vm1 in ((1, 0), (0, 1), (1, 0)):
+            set_vf(stack, nic, vm0=vm0, vm1=vm1)
+            wait_ports(stack, nic, vm0=vm0, vm1=vm1)
+
+
+def test_three_rows_rotate_their_representors(stack: Stack, netdevsim: NetdevsimBus) -> None:
+    nic = netdevsim.create().to_switchdev(3)
+    for vf in range(3):
+        add_port(stack, nic, f"vm{vf}", vf)
+    wait_ports(stack, nic, vm0=0, vm1=1, vm2=2)
+    set_vf(stack, nic, vm0=1, vm1=2, vm2=0)
+    wait_ports(stack, nic, vm0=1, vm1=2, vm2=0)
+
+
+def test_vf_is_changed_live(stack: Stack, netdevsim: NetdevsimBus) -> None:
+    nic = netdevsim.create().to_switchdev(3)
+    names = own_names(nic)
+    add_port(stack, nic, "vm1", 0)
+    add_port(stack, nic, "vm2", 1)
+    wait_ports(stack, nic, vm1=0, vm2=1)
+    with untouched(stack, "vm2"):
+        set_vf(stack, nic, vm1=2)
+        wait_ports(stack, nic, vm1=2)
+        nic.wait_representor(0, names[0])
+
+
+def test_vf_is_changed_while_ovs_vswitchd_stands_still(stack: Stack,
+                                                       netdevsim: NetdevsimBus) -> None:
+    nic = netdevsim.create().to_switchdev(2)
+    names = own_names(nic)
+    add_port(stack, nic, "vm1", 0)
+    wait_ports(stack, nic, vm1=0)
+    stack.ovs.vswitchd.signal(signal.SIGSTOP)
+    try:
+        set_vf(stack, nic, vm1=1)
+        nic.wait_representor(1, "vm1")
+    finally:
+        stack.ovs.vswitchd.signal(signal.SIGCONT)
+    wait_ports(stack, nic, vm1=1)
+    nic.wait_representor(0, names[0])
+
+
+def test_port_is_deleted_while_ovs_vswitchd_stands_still(stack: Stack,
+                                                         netdevsim: NetdevsimBus) -> None:
+    """The netdev keeps the row's name as long as Open vSwitch holds it: a rename would wedge the
+    port for good."""
+    nic = netdevsim.create().to_switchdev(1)
+    names = own_names(nic)
+    add_port(stack, nic, "vm1", 0)
+    wait_ports(stack, nic, vm1=0)
+    stack.ovs.vswitchd.signal(signal.SIGSTOP)
+    try:
+        stack.del_port("vm1")
+        wait_for(lambda: stack.shown().get("vm1", {}).get("reason") == "ovs-detach", 15,
+                 lambda: f"ovs-detach: {stack.shown()}")
+        assert nic.representor(0) == "vm1"
+    finally:
+        stack.ovs.vswitchd.signal(signal.SIGCONT)
+    nic.wait_representor(0, names[0])
+    add_port(stack, nic, "vm1", 0)
+    wait_ports(stack, nic, vm1=0)
+
+
+def test_ovs_vswitchd_is_restarted_during_a_release(stack: Stack,
+                                                    netdevsim: NetdevsimBus) -> None:
+    nic = netdevsim.create().to_switchdev(2)
+    names = own_names(nic)
+    add_port(stack, nic, "vm1", 0)
+    add_port(stack, nic, "vm2", 1)
+    wait_ports(stack, nic, vm1=0, vm2=1)
+    stack.ovs.vswitchd.kill()
+    stack.del_port("vm1")
+    set_vf(stack, nic, vm2=0)
+    stack.ovs.start_vswitchd()
+    wait_ports(stack, nic, vm2=0)
+    nic.wait_representor(1, names[1])
+
+
+def test_database_is_restarted_meanwhile(stack: Stack, netdevsim: NetdevsimBus) -> None:
+    stack.expect_log(DATABASE_LOST)
+    stack.expect_log(NETDEVS_GONE)
+    nic = netdevsim.create().to_switchdev(1)
+    add_port(stack, nic, "vm1", 0)
+    wait_ports(stack, nic, vm1=0)
+    stack.ovs.stop_server()
+    nic.delete()
+    stack.ovs.start_server()
+    nic.create().to_switchdev(1)
+    wait_ports(stack, nic, vm1=0)

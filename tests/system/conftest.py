@@ -147,6 +147,7 @@ def nvme_pf() -> Iterator[PciPf]:
     pf.set_vfs(0)
     yield pf
     pf.set_vfs(0)
+    pf.set_autoprobe(True)
 
 
 @pytest.fixture

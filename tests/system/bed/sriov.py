@@ -44,6 +44,15 @@ class PciPf:
         link = _PCI / "devices" / address / "driver"
         return os.path.basename(os.readlink(link)) if link.is_symlink() else None
 
+    def set_autoprobe(self, probes: bool) -> None:
+        """Whether the kernel looks for a driver when it makes a VF. If not, a VF can be bound only
+        to the driver that it is to have by override()."""
+        (self.sysfs / "sriov_drivers_autoprobe").write_text(str(int(probes)))
+
+    @staticmethod
+    def override(address: str, driver: str) -> None:
+        (_PCI / "devices" / address / "driver_override").write_text(driver)
+
     @staticmethod
     def unbind(address: str) -> None:
         (_PCI / "devices" / address / "driver/unbind").write_text(address)

@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "functional")]
 
 from bed import plan, sriov, vdpa  # noqa: E402
+from bed.engine_alone import EngineAlone  # noqa: E402
 from bed.kernel import KernelLog  # noqa: E402
 from bed.netdevsim import NetdevsimBus  # noqa: E402
 from bed.progress import Writer  # noqa: E402
@@ -129,6 +130,13 @@ def stack_no_offload() -> Iterator[Stack]:
 def kernel_ovs() -> Iterator[Stack]:
     """Open vSwitch alone, with neither engine nor agent."""
     with Stack(engine=False, agent=False) as box:
+        yield box
+
+
+@pytest.fixture
+def engine() -> Iterator[EngineAlone]:
+    """The engine alone, with DPDK started."""
+    with EngineAlone() as box:
         yield box
 
 

@@ -103,14 +103,21 @@ class FrontEnd:
     def negotiate(self) -> None:
         offered = self.ask(GET_FEATURES)
         assert offered & _F_PROTOCOL_FEATURES and offered & _F_VERSION_1, hex(offered)
-        self.ask(GET_PROTOCOL_FEATURES)
-        self.send(SET_PROTOCOL_FEATURES, struct.pack("=Q", _PROTOCOL_MQ | _PROTOCOL_LOG_SHMFD))
+        protocol = self.ask(GET_PROTOCOL_FEATURES) & (_PROTOCOL_MQ | _PROTOCOL_LOG_SHMFD)
+        self.send(SET_PROTOCOL_FEATURES, struct.pack("=Q", protocol))
         self.send(SET_OWNER)
         self.send(SET_FEATURES, struct.pack("=Q", _F_VERSION_1 | _F_PROTOCOL_FEATURES))
 
-    def share_memory(self) -> None:
-        self.send(SET_MEM_TABLE, struct.pack("=II4Q", 1, 0, 0, self.size, _USER_BASE, 0),
-                  self.memory)
+    def share_memory(self, *further: tuple[int, int, int]) -> None:
+        """Its own memory, which the guest has at 0, and further regions: each the guest's address,
+        the size, and the file that it is the beginning of."""
+        regions = [(0, self.size, self.memory), *further]
+        table = struct.pack("=II", len(regions), 0)
+        user = _USER_BASE
+        for guest, size, _ in regions:
+            table += struct.pack("=4Q", guest, size, user, 0)
+            user += size
+        self.send(SET_MEM_TABLE, table, *[file for _, _, file in regions])
 
     def set_rings(self) -> None:
         for ring in (RECEIVE, TRANSMIT):

@@ -49,6 +49,14 @@ class VdpaDevices:
         return [name for name, device in vdpa("dev", "show").get("dev", {}).items()
                 if device["mgmtdev"] == self.management_device]
 
+    def counter(self, name: str, ring: int, counter: str) -> int:
+        """One of the counters that the device has of a ring; 0 while it is not set up."""
+        try:
+            shown = vdpa("dev", "vstats", "show", name, "qidx", str(ring))
+        except AssertionError:
+            return 0
+        return int(shown["vstats"][name].get(counter, 0))
+
     def config(self, name: str) -> dict[str, Any]:
         return vdpa("dev", "config", "show", name)["config"][name]
 

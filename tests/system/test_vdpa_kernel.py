@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine serves a port's rings by a kernel vDPA device, which moves every packet itself."""
+
+from pathlib import Path
+
+import pytest
+
+from bed.engine_alone import EngineAlone
+from bed.loop import Loop, VduseLoop, assert_complete, run
+from bed.vdpa import VdpaDevices
+from harness.wait import wait_for
+
+MAC = "02:00:00:00:00:42"
+# Enough for every ring to go around a hundred times.
+FRAMES = 25_000
+FRONT_END_KILLED = r"\|(dpdk|vhost)\|(WARN|ERR)\|"
+
+
+@pytest.mark.bound(600)
+def test_packets_pass_the_engine_by(engine: EngineAlone, vdpa_sim: VdpaDevices,
+                                    tmp_path: Path) -> None:
+    path = engine.serve("vm1", vdpa_sim.create("v0", "mac", MAC))
+    idle = engine.load(10)
+    with Loop(path, 1_000_000, tmp_path, patience=60) as loop:
+        loop.wait_started()
+        port = engine.wait_port("vm1", "running", queues=1)
+        busy = engine.load(20)
+        result = loop.wait(500)
+    assert_complete(result)
+    assert result.received == 1_000_000
+    assert busy - idle < 0.001, f"{busy:.4f} of a processor under traffic, {idle:.4f} without"
+    assert port["doorbell"] == "eventfd" and port["device_mac"] == MAC
+    assert port["device_mtu"] == 1500 and port["device_queues"] == 1
+
+
+@pytest.mark.bound(300)
+def test_memory_is_pinned_while_it_is_served_and_no_longer(
+        engine: EngineAlone, vdpa_sim_pinned: VdpaDevices, tmp_path: Path) -> None:
+    engine.expect_log(FRONT_END_KILLED)
+    path = engine.serve("vm1", vdpa_sim_pinned.create("v0", "mac", MAC))
+    descriptors = engine.descriptors()
+    assert engine.pinned() == 0
+    for _ in range(5):
+        with Loop(path, 10 ** 9, tmp_path, memory=64) as loop:
+            loop.wait_started()
+            engine.wait_port("vm1", "running", queues=1)
+            assert engine.pinned() >= 32 * 1024
+        engine.wait_port("vm1", "listening")
+        engine.wait_clean(descriptors)
+    assert_complete(run(path, FRAMES, tmp_path))
+    engine.remove("vm1")
+    vdpa_sim_pinned.delete("v0", bound=10)
+
+
+@pytest.mark.parametrize("packed", [0, 1])
+def test_queue_pairs(engine: EngineAlone, tmp_path: Path, packed: int) -> None:
+    with VduseLoop("d0", pairs=4) as device:
+        path = engine.serve("vm1", device.device, queues=4)
+        for pairs in (1, 4, 2):
+            before = device.frames()
+            with Loop(path, FRAMES, tmp_path, pairs=pairs, packed=packed) as loop:
+                loop.wait_started()
+                engine.wait_port("vm1", "running", queues=pairs)
+                assert_complete(loop.wait(60))
+            counted = [now - then for now, then in zip(device.frames(), before)]
+            assert counted == [FRAMES] * pairs + [0] * (4 - pairs)
+        assert engine.port("vm1")["device_queues"] == 4
+        engine.remove("vm1")
+
+
+@pytest.mark.machine("viommu")
+@pytest.mark.parametrize("packed", [0, 1])
+def test_translated_addresses(engine: EngineAlone, vp_vdpa: VdpaDevices, tmp_path: Path,
+                              packed: int) -> None:
+    path = engine.serve("vm1", vp_vdpa.create("v0"))
+    for _ in range(3):
+        with Loop(path, FRAMES, tmp_path, packed=packed) as loop:
+            loop.wait_started()
+            assert engine.pinned() > 0
+            assert_complete(loop.wait(60))
+        engine.wait_port("vm1", "listening")
+        wait_for(lambda: engine.pinned() == 0, 10, lambda: f"no pinned page: {engine.pinned()} kB")
+    engine.remove("vm1")

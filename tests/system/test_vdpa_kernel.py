@@ -16,23 +16,6 @@ FRAMES = 25_000
 FRONT_END_KILLED = r"\|(dpdk|vhost)\|(WARN|ERR)\|"
 
 
-@pytest.mark.bound(600)
-def test_packets_pass_the_engine_by(engine: EngineAlone, vdpa_sim: VdpaDevices,
-                                    tmp_path: Path) -> None:
-    path = engine.serve("vm1", vdpa_sim.create("v0", "mac", MAC))
-    idle = engine.load(10)
-    with Loop(path, 1_000_000, tmp_path, patience=60) as loop:
-        loop.wait_started()
-        port = engine.wait_port("vm1", "running", queues=1)
-        busy = engine.load(20)
-        result = loop.wait(500)
-    assert_complete(result)
-    assert result.received == 1_000_000
-    assert busy - idle < 0.001, f"{busy:.4f} of a processor under traffic, {idle:.4f} without"
-    assert port["doorbell"] == "eventfd" and port["device_mac"] == MAC
-    assert port["device_mtu"] == 1500 and port["device_queues"] == 1
-
-
 @pytest.mark.bound(300)
 def test_memory_is_pinned_while_it_is_served_and_no_longer(
         engine: EngineAlone, vdpa_sim_pinned: VdpaDevices, tmp_path: Path) -> None:

@@ -1,20 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine without agent and Open vSwitch, told by RPC what to serve."""
 
-import contextlib
-import os
-import resource
-import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from harness.rpc import RpcClient
 from harness.wait import PATIENCE, wait_for
 
-from .stack import Stack
+from .stack import Stack, allow_pinning
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _EAL = ["--in-memory", "-a", "0000:00:00.0", "--iova-mode=va"]
 
 
@@ -22,8 +16,7 @@ class EngineAlone(Stack):
     """Serves ports with the devices they are given; `port` names one of them."""
 
     def _start(self) -> None:
-        # As the engine's unit has it (LimitMEMLOCK=): what hardware may write to is locked.
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+        allow_pinning()
         self.start_engine()
         self.prepare()
 
@@ -41,7 +34,9 @@ class EngineAlone(Stack):
             client.call("port.apply", name=port, socket={"path": str(path), "mode": mode},
                         device={"kind": "kernel", "name": str(device)}, max_queues=queues,
                         packed=packed, offloads=True)
-        self.wait_port(port, "listening" if mode == "server" else "connecting")
+        # Where it connects to a front-end that listens, that may be quicker than we look.
+        self.wait_port(port, *(("listening",) if mode == "server" else
+                               ("connecting", "connected", "running")))
         return path
 
     def remove(self, port: str) -> None:
@@ -68,37 +63,3 @@ class EngineAlone(Stack):
         return wait_for(check, bound, lambda: f"{name} to be {' or '.join(states)} "
                                               f"(reason {reason}, queues {queues}): "
                                               f"{self.port(name)}")
-
-    # What the engine uses of this machine.
-
-    def pinned(self) -> int:
-        """kB of memory that devices may write to."""
-        for line in Path(f"/proc/{self.engine.pid}/status").read_text().splitlines():
-            if line.startswith("VmPin:"):
-                return int(line.split()[1])
-        raise AssertionError("no VmPin")
-
-    def descriptors(self) -> "Counter[str]":
-        """How many descriptors it has of what, without numbers that mean nothing."""
-        folder = f"/proc/{self.engine.pid}/fd"
-        found: "Counter[str]" = Counter()
-        for name in os.listdir(folder):
-            with contextlib.suppress(FileNotFoundError):
-                found[os.readlink(f"{folder}/{name}").split(":[")[0]] += 1
-        return found
-
-    def wait_clean(self, descriptors: "Counter[str]") -> None:
-        """Waits until it pins nothing and has no descriptor that it had not then."""
-        wait_for(lambda: self.pinned() == 0, 10, lambda: f"no pinned page: {self.pinned()} kB")
-        wait_for(lambda: not self.descriptors() - descriptors, 10,
-                 lambda: f"no further descriptor: {self.descriptors() - descriptors}")
-
-    def processor_seconds(self) -> float:
-        fields = Path(f"/proc/{self.engine.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
-
-    def load(self, seconds: float) -> float:
-        """The part of a processor that it takes, over at least so many seconds from now."""
-        begin, used = time.monotonic(), self.processor_seconds()
-        time.sleep(seconds)
-        return (self.processor_seconds() - used) / (time.monotonic() - begin)

@@ -29,6 +29,9 @@ class Result(NamedTuple):
     seconds: float
 
 
+_NUMBERS = ("sent", "received", "lost", "late", "misordered", "damaged")
+
+
 class Loop:
     """One run, from its start to its end or kill()."""
 
@@ -61,9 +64,28 @@ class Loop:
                  lambda: f"the front-end to start:\n{self.describe()}")
         return self
 
+    def ended(self) -> bool:
+        """All frames have come back, or do not come any more."""
+        return self._said('"complete"')
+
+    def so_far(self) -> Result:
+        """What has come of it until a second ago."""
+        assert self._process.poll() is None, self.describe()
+        lines = [line for line in self.describe().splitlines() if line.startswith('{"sent"')]
+        numbers = json.loads(lines[-1]) if lines else dict.fromkeys(_NUMBERS, 0)
+        return Result(complete=False, seconds=0, **numbers)
+
+    def received(self) -> int:
+        return self.so_far().received
+
+    def stop(self) -> Result:
+        """Ends it before all frames have come back."""
+        self._process.terminate()
+        return self.wait(30)
+
     def wait(self, bound: float) -> Result:
         """Until all frames have come back, or do not come any more."""
-        wait_for(lambda: self._said('"complete"'), bound,
+        wait_for(self.ended, bound,
                  lambda: f"the frames to come back:\n{self.describe()}", 0.1)
         self._process.wait(30)
         line = next(line for line in self.describe().splitlines() if '"complete"' in line)

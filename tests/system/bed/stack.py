@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from harness.sandbox import Sandbox
 from harness.wait import wait_for
 
 from . import kernel
+from .engine_use import EngineUse
 from .scope import WholeMachine
 
 _EXPECTED = Path(__file__).resolve().parents[1] / "expected-log-lines.txt"
@@ -21,7 +23,12 @@ _EXPECTED = Path(__file__).resolve().parents[1] / "expected-log-lines.txt"
 _MODULES = ("openvswitch", "cls_flower", "act_mirred", "act_gact", "sch_ingress", "tun", "veth")
 
 
-class Stack(Sandbox):
+def allow_pinning() -> None:
+    """As the engine's unit does (LimitMEMLOCK=): what hardware may write to is locked."""
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+
+
+class Stack(EngineUse, Sandbox):
     """ovsdb-server, ovs-vswitchd, engine and agent, with an empty bridge br0 of the kernel's
     datapath. What netdevs are there when it starts, or belong to a device that a fixture made, may
     be there when it ends."""
@@ -47,6 +54,7 @@ class Stack(Sandbox):
 
     def _start(self) -> None:
         kernel.load(*_MODULES)
+        allow_pinning()
         super()._start()
         if self._with_engine and self._with_agent:
             # DPDK takes seconds to start in a guest. No test's subject is that.

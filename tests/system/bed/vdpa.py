@@ -50,12 +50,15 @@ class VdpaDevices:
                 if device["mgmtdev"] == self.management_device]
 
     def counter(self, name: str, ring: int, counter: str) -> int:
-        """One of the counters that the device has of a ring; 0 while it is not set up."""
+        """One of the counters that the device has of a ring ("tx packets" is tx_packets); 0 while
+        the device is not set up."""
         try:
             shown = vdpa("dev", "vstats", "show", name, "qidx", str(ring))
         except AssertionError:
             return 0
-        return int(shown["vstats"][name].get(counter, 0))
+        # The device names its counters, and not all of them as identifiers.
+        counters = {key.replace(" ", "_"): value for key, value in shown["vstats"][name].items()}
+        return int(counters[counter])
 
     def config(self, name: str) -> dict[str, Any]:
         return vdpa("dev", "config", "show", name)["config"][name]

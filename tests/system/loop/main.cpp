@@ -13,15 +13,17 @@
  *     server=0     listens on PATH, and lives on when the other side goes and comes back
  *     ring=256     entries of a ring
  *     memory=96    MiB to share with the device
+ *     huge=0       of hugepages, not of ordinary memory
  *
- * What has happened is printed as a line of JSON; status 0: everything came back as it should. With
- * server=1 frames that were under way when the other side went may be lost, or come later: they are
- * counted, given up after `patience`, and others sent in their place. */
-#include <poll.h>
+ * What has happened is printed as a line of JSON, at the end and in short each second; status 0:
+ * everything came back as it should. SIGTERM ends it before. With server=1 frames that were under
+ * way when the other side went may be lost, or come later: they are counted, given up after
+ * `patience`, and others sent in their place. */
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <array>
@@ -33,18 +35,21 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace {
 
 constexpr uint16_t burst = 32;
 
+volatile sig_atomic_t told_to_end = 0;
+
 struct Options {
     std::string path;
     uint64_t frames = 0;
     std::map<std::string, uint64_t, std::less<>> values = {
-        {"pairs", 1},     {"packed", 0}, {"window", 128}, {"size", 64},
-        {"patience", 20}, {"server", 0}, {"ring", 256},   {"memory", 96}};
+        {"pairs", 1},  {"packed", 0}, {"window", 128}, {"size", 64}, {"patience", 20},
+        {"server", 0}, {"ring", 256}, {"memory", 96},  {"huge", 0}};
 
     uint64_t operator[](std::string_view key) const { return values.find(key)->second; }
 };
@@ -221,7 +226,6 @@ class Queue {
 void start_dpdk(const Options &options) {
     std::vector<std::string> arguments = {
         "vdpa-loop",
-        "--no-huge",
         "-m",
         std::to_string(options["memory"]),
         "--file-prefix",
@@ -236,6 +240,12 @@ void start_dpdk(const Options &options) {
             std::to_string(options["pairs"]) + ",queue_size=" + std::to_string(options["ring"]) +
             ",packed_vq=" + std::to_string(options["packed"]) +
             ",server=" + std::to_string(options["server"])};
+    if (options["huge"] != 0) {
+        // A front-end can tell the other side of eight files at most.
+        arguments.insert(arguments.end(), {"--in-memory", "--single-file-segments"});
+    } else {
+        arguments.emplace_back("--no-huge");
+    }
     std::vector<char *> argv;
     for (std::string &argument : arguments) {
         argv.push_back(argument.data());
@@ -274,25 +284,51 @@ rte_mempool *start_port(const Options &options) {
     return pool;
 }
 
-}  // namespace
+struct Sum {
+    uint64_t sent = 0;
+    uint64_t received = 0;
+    uint64_t lost = 0;
+    uint64_t late = 0;
+    uint64_t misordered = 0;
+    uint64_t damaged = 0;
+    bool complete = true;
+};
 
-int main(int argc, char **argv) {
-    const Options options = parse(argc, argv);
-    if (options["size"] < sizeof(Header) || options["size"] > 1500) {
-        die("size: from " + std::to_string(sizeof(Header)) + " to 1500");
+Sum sum_of(const std::vector<Queue> &queues) {
+    Sum sum;
+    for (const Queue &queue : queues) {
+        sum.sent += queue.sent();
+        sum.received += queue.received();
+        sum.lost += queue.lost;
+        sum.late += queue.late;
+        sum.misordered += queue.misordered;
+        sum.damaged += queue.damaged;
+        sum.complete = sum.complete && queue.done();
     }
-    start_dpdk(options);
-    rte_mempool *const pool = start_port(options);
-    std::printf("{\"started\": true}\n");
-    std::fflush(stdout);
+    return sum;
+}
 
-    std::vector<Queue> queues;
-    for (uint16_t i = 0; i < options["pairs"]; ++i) {
-        queues.emplace_back(options, i, pool);
+std::string text_of(const Sum &sum) {
+    const std::array<std::pair<const char *, uint64_t>, 6> numbers = {
+        {{"sent", sum.sent},
+         {"received", sum.received},
+         {"lost", sum.lost},
+         {"late", sum.late},
+         {"misordered", sum.misordered},
+         {"damaged", sum.damaged}}};
+    std::string text;
+    for (const auto &[name, number] : numbers) {
+        text += text.empty() ? "" : ", ";
+        text += '"' + std::string(name) + "\": " + std::to_string(number);
     }
-    const uint64_t begin = rte_get_timer_cycles();
+    return text;
+}
+
+/* Until all frames have come back, or nothing goes on any more. */
+void exchange(std::vector<Queue> &queues) {
+    uint64_t report_at = 0;
     bool going_on = true;
-    while (going_on) {
+    while (going_on && !told_to_end) {
         bool done = true;
         for (Queue &queue : queues) {
             queue.receive();
@@ -303,35 +339,44 @@ int main(int argc, char **argv) {
             }
         }
         going_on = going_on && !done;
+        if (const uint64_t now = rte_get_timer_cycles(); now >= report_at) {
+            report_at = now + rte_get_timer_hz();
+            std::printf("{%s}\n", text_of(sum_of(queues)).c_str());
+            std::fflush(stdout);
+        }
     }
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+    const Options options = parse(argc, argv);
+    if (options["size"] < sizeof(Header) || options["size"] > 1500) {
+        die("size: from " + std::to_string(sizeof(Header)) + " to 1500");
+    }
+    start_dpdk(options);
+    rte_mempool *const pool = start_port(options);
+    ::signal(SIGTERM, [](int) { told_to_end = 1; });
+    std::printf("{\"started\": true}\n");
+    std::fflush(stdout);
+
+    std::vector<Queue> queues;
+    for (uint16_t i = 0; i < options["pairs"]; ++i) {
+        queues.emplace_back(options, i, pool);
+    }
+    const uint64_t begin = rte_get_timer_cycles();
+    exchange(queues);
     const double seconds = static_cast<double>(rte_get_timer_cycles() - begin) /
                            static_cast<double>(rte_get_timer_hz());
 
-    uint64_t sent = 0;
-    uint64_t received = 0;
-    uint64_t lost = 0;
-    uint64_t late = 0;
-    uint64_t misordered = 0;
-    uint64_t damaged = 0;
-    bool complete = true;
-    for (const Queue &queue : queues) {
-        sent += queue.sent();
-        received += queue.received();
-        lost += queue.lost;
-        late += queue.late;
-        misordered += queue.misordered;
-        damaged += queue.damaged;
-        complete = complete && queue.done();
-    }
-    std::printf(
-        "{\"complete\": %s, \"sent\": %lu, \"received\": %lu, \"lost\": %lu, "
-        "\"late\": %lu, \"misordered\": %lu, \"damaged\": %lu, \"seconds\": %.3f}\n",
-        complete ? "true" : "false", sent, received, lost, late, misordered, damaged, seconds);
+    const Sum sum = sum_of(queues);
+    std::printf("{\"complete\": %s, %s, \"seconds\": %.3f}\n", sum.complete ? "true" : "false",
+                text_of(sum).c_str(), seconds);
     std::fflush(stdout);
     rte_eth_dev_stop(0);
     rte_eth_dev_close(0);
     rte_eal_cleanup();
-    const bool good =
-        complete && misordered == 0 && damaged == 0 && (lost == 0 || options["server"] != 0);
+    const bool good = sum.complete && sum.misordered == 0 && sum.damaged == 0 &&
+                      (sum.lost == 0 || options["server"] != 0);
     return good ? 0 : 1;
 }

@@ -146,7 +146,6 @@ class Queue {
             return true;
         }
         lost += next_ - expected_;
-        given_up_ = expected_;
         expected_ = next_;
         progress_ = rte_get_timer_cycles();
         return options_["server"] != 0;

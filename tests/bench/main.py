@@ -9,9 +9,11 @@ import measure  # noqa: F401  (makes the functional tests' harness importable)
 import ports
 import rows
 import tcp
+import vdpa
 import vfs
 
-ALL = {"ports": ports.main, "rows": rows.main, "tcp": tcp.main, "vfs": vfs.main}
+ALL = {"ports": ports.main, "rows": rows.main, "tcp": tcp.main, "vdpa": vdpa.main,
+       "vfs": vfs.main}
 
 
 def main() -> None:

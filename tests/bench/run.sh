@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Usage: sudo tests/bench/run.sh [ports] [rows] [tcp] [vfs]
+# Usage: sudo tests/bench/run.sh [ports] [rows] [tcp] [vdpa] [vfs]
 #
 # Builds the release preset and measures; all of it when nothing is named. Figures of one run are
 # comparable with each other; those of two runs on a busy machine are not.

@@ -24,7 +24,8 @@ class Traffic:
         self.engine = engine
         self.device = devices.create("v0", "mac", MAC)
         self.serve()
-        self.loop = Loop(engine.socket_path("vm1"), 10 ** 9, folder, server=1, patience=1)
+        self.loop = Loop(engine.socket_path("vm1"), 10 ** 9, folder, server=1, patience=1,
+                         memory=64, huge=1)
         self.loop.wait_started()
 
     def serve(self) -> None:

@@ -143,6 +143,10 @@ class FrontEnd:
         self._next_avail[ring] = at + 1
         struct.pack_into("=H", self._map, base + 0x1000 + 2, (at + 1) & 0xffff)
 
+    def take(self) -> None:
+        """Posts the buffer again that the oldest frame was received in; buffers are used in order."""
+        self._post(RECEIVE, self._next_avail[RECEIVE] % _SIZE, b"", _BUFFER_SIZE)
+
     def used(self, ring: int) -> int:
         """How many buffers of the ring were used, modulo 2^16."""
         return struct.unpack_from("=H", self._map, ring * _RING_SPAN + 0x2000 + 2)[0]

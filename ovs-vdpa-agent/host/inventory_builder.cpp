@@ -131,9 +131,11 @@ class Builder {
             // alone are read.)
             const auto &handle = entry.first;
             const auto found = devlink_.devices.find(handle);
+            const bool is_devlinks = found != devlink_.devices.end();
             const bool has_sysfs = handle.bus == "auxiliary" || sysfs_.devices.contains(handle);
-            return is_vf(handle) || !has_sysfs ||
-                   (found != devlink_.devices.end() && !found->second);
+            // On PCI there are PFs without devlink. Of others it tells last on older kernels (6.1).
+            const bool has_devlink = is_devlinks || handle.bus == "pci";
+            return is_vf(handle) || !has_sysfs || !has_devlink || (is_devlinks && !found->second);
         });
         for (auto &[handle, pf] : pfs_) {
             pf.handle = handle;

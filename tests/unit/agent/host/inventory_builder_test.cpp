@@ -81,6 +81,14 @@ TEST_F(InventoryBuilderTest, has_no_pf_that_sysfs_was_not_read_of_yet) {
     EXPECT_THAT(lines(), SizeIs(1));
 }
 
+TEST_F(InventoryBuilderTest, has_no_pf_of_another_bus_than_pci_that_devlink_has_not_told_of_yet) {
+    const Handle nic{"netdevsim", "netdevsim10"};
+    sysfs.devices[nic].total_vfs = unlimited_vfs;
+    EXPECT_THAT(lines(), IsEmpty());
+    devlink.devices[nic] = Pf::Eswitch::legacy;
+    EXPECT_THAT(lines(), SizeIs(1));
+}
+
 TEST_F(InventoryBuilderTest, does_not_take_for_a_pf_what_is_a_vf) {
     add_pf(pf0, Pf::Eswitch::legacy);
     const Handle vf{"pci", "0000:43:00.2"};

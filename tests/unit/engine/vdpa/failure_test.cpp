@@ -3,8 +3,12 @@
 #include <gmock/gmock.h>
 #include <rte_vdpa.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 #include <future>
 
 #include "tests/device/test_device.hpp"
@@ -20,6 +24,7 @@ using test::take_calls;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::Not;
 
 using Request = FrontEnd::Request;
@@ -238,13 +243,11 @@ TEST_F(FailureTest, ARingThatGrowsWhileItRunsIsNotEnabledAgain) {
     EXPECT_EQ(reason_of(live()), "device-failed");
 }
 
-TEST_F(FailureTest, AfterATableOfMemoryThatCouldNotBeTakenTheDeviceStaysStopped) {
+TEST_F(FailureTest, ATableOfMemoryThatCannotBeMappedChangesNothing) {
     auto port = serve(spec("vdpa_test0"));
     FrontEnd guest(folder_ / "vm1.sock");
     ASSERT_TRUE(guest.start(1));
     take_calls();
-    // Nothing that can be mapped, but the library finds that out when it has given up the old
-    // memory; and as an acknowledgement was asked for, it goes on with none.
     const UniqueFd no_file(::eventfd(0, EFD_CLOEXEC));
     vhost::MemoryTable table{};
     table.region_count = 1;
@@ -254,7 +257,56 @@ TEST_F(FailureTest, AfterATableOfMemoryThatCouldNotBeTakenTheDeviceStaysStopped)
                         .mmap_offset = 0};
     guest.send(Request::set_mem_table, &table, 8 + sizeof(table.regions[0]), {no_file.get()}, true);
     EXPECT_NE(guest.acknowledged().value_or(1), 0U);
-    guest.settled();
+    EXPECT_TRUE(guest.settled());
+    EXPECT_THAT(take_calls(), IsEmpty());
+    EXPECT_EQ(live().queues, 1U);
+}
+
+/* Holds this process to `more` bytes of addresses more than it has. */
+class LimitedAddresses {
+  public:
+    explicit LimitedAddresses(uint64_t more) {
+        ::getrlimit(RLIMIT_AS, &before_);
+        uint64_t pages = 0;
+        std::ifstream("/proc/self/statm") >> pages;
+        const rlimit limit{
+            .rlim_cur = pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) + more,
+            .rlim_max = before_.rlim_max};
+        EXPECT_EQ(::setrlimit(RLIMIT_AS, &limit), 0);
+    }
+    ~LimitedAddresses() { ::setrlimit(RLIMIT_AS, &before_); }
+    LimitedAddresses(const LimitedAddresses &) = delete;
+    LimitedAddresses &operator=(const LimitedAddresses &) = delete;
+
+  private:
+    rlimit before_{};
+};
+
+TEST_F(FailureTest, AfterATableOfMemoryThatCouldNotBeTakenTheDeviceStaysStopped) {
+    constexpr uint64_t terabyte = uint64_t{1} << 40U;
+    auto port = serve(spec("vdpa_test0"));
+    FrontEnd guest(folder_ / "vm1.sock");
+    ASSERT_TRUE(guest.start(1));
+    take_calls();
+    // Each region can be mapped, both cannot, and the library finds that out when it has given up
+    // the old memory; and as an acknowledgement was asked for, it goes on with none.
+    const UniqueFd file(::memfd_create("guest", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(file.get(), terabyte), 0);
+    vhost::MemoryTable table{};
+    table.region_count = 2;
+    for (uint64_t i = 0; i < 2; ++i) {
+        table.regions[i] = {.guest_address = i * terabyte,
+                            .size = terabyte,
+                            .user_address = FrontEnd::user_address + i * terabyte,
+                            .mmap_offset = 0};
+    }
+    {
+        const LimitedAddresses limited(terabyte + terabyte / 2);
+        guest.send(Request::set_mem_table, &table, 8 + 2 * sizeof(table.regions[0]),
+                   {file.get(), file.get()}, true);
+        EXPECT_NE(guest.acknowledged().value_or(1), 0U);
+        guest.settled();
+    }
     EXPECT_THAT(take_calls(), ElementsAre("dev_close"));
     EXPECT_EQ(live().queues, 0U);
     port->retry();

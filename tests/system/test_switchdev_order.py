@@ -129,9 +129,11 @@ def test_nic_is_reset(stack: Stack, netdevsim: NetdevsimBus) -> None:
 
 
 def rename(stack: Stack, netdev: str, name: str) -> bool:
-    """Before 6.2 the kernel renames no netdev that is up, and the agent sets it up again."""
-    stack.program("ip", "link", "set", netdev, "down")
-    return stack.program("ip", "link", "set", netdev, "name", name).returncode == 0
+    """Before 6.2 the kernel renames no netdev that is up, and the agent sets it up again: there is
+    less time between than another program takes to start."""
+    lines = stack.folder / "rename"
+    lines.write_text(f"link set {netdev} down\nlink set {netdev} name {name}\n")
+    return stack.program("ip", "-batch", str(lines)).returncode == 0
 
 
 def test_representor_renamed_by_hand(stack: Stack, netdevsim: NetdevsimBus) -> None:

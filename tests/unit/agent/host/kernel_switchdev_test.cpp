@@ -26,6 +26,9 @@ TEST_F(NetdevsimTest, is_prepared_step_by_step_and_again_without_harm) {
     ASSERT_NO_FATAL_FAILURE(prepare(3)) << "the kernel makes VFs only where there are none";
     OwnedFile file = record();
     ASSERT_TRUE(file.load());
+    EXPECT_EQ(file.get().pfs[handle], (OwnedPf{.num_vfs = 0, .was_legacy = true, .made_vfs = 3}));
+    ASSERT_TRUE(acts().carry_out({.kind = Kind::end, .pf = handle}));
+    ASSERT_TRUE(file.load());
     EXPECT_EQ(file.get().pfs[handle], (OwnedPf{.num_vfs = 0, .was_legacy = true}));
     const auto uplink = DevlinkRequests::open()->port(handle, 0);
     const int ifindex = (*uplink)->ifindex.value_or(0);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <fstream>
 #include <mutex>
 
@@ -30,6 +31,11 @@ std::string boot_id() {
     std::string id;
     std::ifstream("/proc/sys/kernel/random/boot_id") >> id;
     return id;
+}
+
+/* Where no serial is known, one that no file of changes which was left there has. */
+uint64_t new_serial() {
+    return static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
 }
 
 tl::unexpected<Error> record_failed(const std::string &path, const std::string &problem) {
@@ -106,6 +112,12 @@ Expected<void> append_file(const std::string &path, bool is_new, const std::stri
     return write_all(fd.get(), text, path);
 }
 
+std::optional<size_t> size_of(const std::string &path) {
+    struct stat status {};
+    return ::stat(path.c_str(), &status) == 0 ? std::optional(static_cast<size_t>(status.st_size))
+                                              : std::nullopt;
+}
+
 template <typename Map>
 auto look_up(const Map &map, const std::string &key) {
     const auto found = map.find(key);
@@ -119,6 +131,7 @@ struct OwnedFile::State {
     Expected<void> load();
     Expected<void> write(const Owned &changed);
     Expected<void> write_whole(const Owned &changed);
+    bool is_as_left() const;
 
     const std::string path;
     const std::string changes_path = path + ".changes";
@@ -145,6 +158,7 @@ Expected<void> OwnedFile::State::load() {
         return tl::make_unexpected(changes.error());
     }
     size = changes_size = 0;
+    serial = 0;
     is_broken = true;
     if (*text) {
         auto read = read_owned(**text, changes->value_or(""), boot_id(), path);
@@ -153,9 +167,13 @@ Expected<void> OwnedFile::State::load() {
         }
         owned = std::move(read->owned);
         serial = read->serial;
-        size = (*text)->size();
+        // Otherwise the next change writes it whole.
+        size = read->may_grow ? (*text)->size() : 0;
         changes_size = read->has_changes ? (*changes)->size() : 0;
         is_broken = *changes && !read->has_changes;
+    }
+    if (serial == 0) {
+        serial = new_serial();
     }
     loaded = true;
     return {};
@@ -164,13 +182,19 @@ Expected<void> OwnedFile::State::load() {
 Expected<void> OwnedFile::State::write(const Owned &changed) {
     std::string text = changes_size == 0 ? write_changes_head(serial) : "";
     text += write_changes(owned, changed);
-    if (is_broken || size <= small_file || changes_size + text.size() > size) {
+    if (is_broken || size <= small_file || changes_size + text.size() > size || !is_as_left()) {
         return write_whole(changed);
     }
     auto written = append_file(changes_path, changes_size == 0, text);
     is_broken = !written;
     changes_size += written ? text.size() : 0;
     return written;
+}
+
+/* Whether nobody else has moved the files away, or written to them: what is appended counts only
+ * after what was there. */
+bool OwnedFile::State::is_as_left() const {
+    return size_of(path) == size && (changes_size == 0 || size_of(changes_path) == changes_size);
 }
 
 /* Changes of the file before have another serial: they need not be gone. */

@@ -67,6 +67,10 @@ struct OwnedText {
     Owned owned = {};
     uint64_t serial = 0;
     bool has_changes = false;  // of this serial, and whole
+    /* Changes may be appended. Of another boot's record they would be dropped with it; and one
+     * without a serial, of an agent that knew no changes, cannot be told from the next of that
+     * kind. */
+    bool may_grow = false;
 };
 /* Reads the whole file and, where there is one, the file of changes. Changes of another serial are
  * older than the whole file, and a last line without its end was not written in time: neither

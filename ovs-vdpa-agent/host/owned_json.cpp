@@ -353,10 +353,12 @@ Expected<OwnedText> read_owned(const std::string &text, const std::string &chang
     if (!reader.ok()) {
         return fail(schema::Reason::record_failed, reader.error());
     }
-    if (boot != boot_id) {
+    const bool is_of_this_boot = boot == boot_id;
+    if (!is_of_this_boot) {
         read.owned = {};
         read.has_changes = false;
     }
+    read.may_grow = is_of_this_boot && read.serial != 0;
     return read;
 }
 

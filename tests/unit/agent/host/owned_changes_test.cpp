@@ -107,6 +107,57 @@ TEST_F(LongOwnedFile, whose_writer_was_interrupted_has_what_was_written_before) 
     EXPECT_EQ(next.tap("vm9"), 9);
 }
 
+TEST_F(LongOwnedFile, of_an_earlier_boot_is_written_whole) {
+    std::string earlier = text(path);
+    const std::string key = R"("boot_id":")";
+    earlier.insert(earlier.find(key) + key.size(), "x");
+    std::ofstream(path) << earlier;
+    OwnedFile next(path);
+    ASSERT_TRUE(next.load());
+    EXPECT_EQ(next.get(), Owned{});
+    ASSERT_TRUE(next.set_tap("vm7", 7));
+    EXPECT_EQ(read_back(), next.get());
+    EXPECT_EQ(next.tap("vm7"), 7);
+}
+
+TEST_F(LongOwnedFile, of_an_agent_that_knew_no_changes_is_written_whole) {
+    std::string older = text(path);
+    const size_t serial = older.find(R"("serial":)");
+    older.erase(serial, older.find(',', serial) + 1 - serial);
+    std::ofstream(path) << older;
+    OwnedFile next(path);
+    ASSERT_TRUE(next.load());
+    EXPECT_EQ(next.get(), file.get());
+    ASSERT_TRUE(next.set_tap("vm7", 7));
+    EXPECT_FALSE(std::filesystem::exists(changes));
+    EXPECT_EQ(read_back(), next.get());
+}
+
+TEST_F(LongOwnedFile, that_is_gone_leaves_no_changes_to_the_next) {
+    ASSERT_TRUE(file.set_tap("vm7", 7));
+    const std::string old = text(changes);
+    std::filesystem::remove(path);
+    OwnedFile next(path);
+    ASSERT_TRUE(next.load());
+    EXPECT_EQ(next.get(), Owned{});
+    ASSERT_TRUE(next.set_tap("vm8", 8));
+    // As if a crash had come before they were deleted.
+    std::ofstream(changes) << old;
+    EXPECT_EQ(read_back(), next.get());
+}
+
+TEST_F(LongOwnedFile, of_which_a_part_was_taken_away_is_written_whole) {
+    for (const std::string &part : {changes, path}) {
+        ASSERT_TRUE(file.set_tap("vm7", 7));
+        ASSERT_TRUE(file.set_tap("vm8", 8));
+        std::filesystem::remove(part);
+        ASSERT_TRUE(file.forget_tap("vm7"));
+        EXPECT_EQ(read_back(), file.get()) << part;
+        EXPECT_EQ(read_back().vdpa.size(), 100U) << part;
+        ASSERT_TRUE(file.forget_tap("vm8"));
+    }
+}
+
 TEST_F(LongOwnedFile, that_cannot_be_appended_to_stays_as_it_was) {
     std::filesystem::create_directory(changes);
     const Owned before = file.get();

@@ -160,7 +160,9 @@ void Pfs::advance(Pf &pf, const Expected<std::optional<PfStep>> &next) {
 
 void Pfs::carry_out(Pf &pf, const PfStep &step) {
     module.info(pf.spec.handle.label() + ": " + describe(step));
-    pf.retry_due = false;
+    // The timer may be needed for the record, which would have a retry that waits forgotten.
+    pf.retry.cancel();
+    pf.retry_armed = pf.retry_due = false;
     pf.acting = true;
     pf.acted = step;
     env_.service.carry_out(step,

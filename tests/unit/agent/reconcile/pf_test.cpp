@@ -157,6 +157,22 @@ TEST_F(PreparedPfs, whose_step_fails_are_tried_again_and_the_reason_stays) {
     EXPECT_EQ(host_status("vdpa-host-reason"), "");
 }
 
+TEST_F(PreparedPfs, whose_step_fails_are_tried_again_though_the_record_could_not_be_read) {
+    backoff = {std::chrono::milliseconds(100), std::chrono::milliseconds(100)};
+    host.add_netdevsim();
+    host.step_error = [](const host::PfStep &) { return Error{schema::Reason::pf_failed, "no"}; };
+    set_pfs("netdevsim/netdevsim10,num-vfs=1");
+    start();
+    // Another step, while the first waits for its retry.
+    host.record_error = Error{schema::Reason::record_failed, "no space"};
+    set_pfs("netdevsim/netdevsim10,num-vfs=2");
+    EXPECT_TRUE(until([this] { return host_status("vdpa-host-reason") == "record-failed"; }));
+    const size_t count = host.count("pf vfs");
+    host.record_error.reset();
+    EXPECT_TRUE(until([this, count] { return host.count("pf vfs") >= count + 2; }));
+    EXPECT_EQ(host_status("vdpa-host-reason"), "pf-failed");
+}
+
 TEST_F(PreparedPfs, whose_step_fails_are_not_tried_again_at_once) {
     host.add_netdevsim();
     host.step_error = [](const host::PfStep &) { return Error{schema::Reason::pf_failed, "no"}; };

@@ -271,8 +271,11 @@ bool OwnedFile::has_finished_tap(const std::string &name) const {
 
 Expected<void> OwnedFile::begin_tap(const std::string &name, int ifindex) {
     return change([&](Owned &owned) {
+        // One that was ready before is missed even if this one does not get so far.
+        if (!owned.taps.contains(name) || owned.unfinished_taps.contains(name)) {
+            owned.unfinished_taps[name] = ifindex;
+        }
         owned.taps[name] = ifindex;
-        owned.unfinished_taps[name] = ifindex;
     });
 }
 

@@ -335,13 +335,14 @@ Expected<OwnedText> read_owned(const std::string &text, const std::string &chang
     }
     JsonReader reader(path);
     OwnedText read;
-    std::string boot;
+    bool is_of_this_boot = false;
     if (reader.expect_object(root)) {
         Members members(reader, root);
         members.number<int64_t>("version", true, oldest_version, file_version);
-        boot = members.text("boot_id");
+        is_of_this_boot = members.text("boot_id") == boot_id;
         read.serial = members.number<uint64_t>("serial", false, 0, INT64_MAX).value_or(0);
-        if (reader.ok()) {
+        // Whatever else a boot that ended at once may have left of them.
+        if (reader.ok() && is_of_this_boot) {
             auto applied = apply_changes(root, changes, read.serial, path);
             if (!applied) {
                 return tl::make_unexpected(applied.error());
@@ -353,10 +354,8 @@ Expected<OwnedText> read_owned(const std::string &text, const std::string &chang
     if (!reader.ok()) {
         return fail(schema::Reason::record_failed, reader.error());
     }
-    const bool is_of_this_boot = boot == boot_id;
     if (!is_of_this_boot) {
         read.owned = {};
-        read.has_changes = false;
     }
     read.may_grow = is_of_this_boot && read.serial != 0;
     return read;

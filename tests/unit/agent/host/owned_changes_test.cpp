@@ -111,13 +111,18 @@ TEST_F(LongOwnedFile, of_an_earlier_boot_is_written_whole) {
     std::string earlier = text(path);
     const std::string key = R"("boot_id":")";
     earlier.insert(earlier.find(key) + key.size(), "x");
-    std::ofstream(path) << earlier;
-    OwnedFile next(path);
-    ASSERT_TRUE(next.load());
-    EXPECT_EQ(next.get(), Owned{});
-    ASSERT_TRUE(next.set_tap("vm7", 7));
-    EXPECT_EQ(read_back(), next.get());
-    EXPECT_EQ(next.tap("vm7"), 7);
+    for (const bool has_changes : {false, true}) {
+        std::ofstream(path) << earlier;
+        if (has_changes) {
+            std::ofstream(changes) << write_changes_head(1) << "what a power failure left\n";
+        }
+        OwnedFile next(path);
+        ASSERT_TRUE(next.load()) << has_changes;
+        EXPECT_EQ(next.get(), Owned{});
+        ASSERT_TRUE(next.set_tap("vm7", 7));
+        EXPECT_EQ(read_back(), next.get());
+        EXPECT_EQ(next.tap("vm7"), 7);
+    }
 }
 
 TEST_F(LongOwnedFile, of_an_agent_that_knew_no_changes_is_written_whole) {

@@ -24,8 +24,9 @@ def test_from_legacy_mode_without_vfs(stack: Stack, netdevsim: NetdevsimBus) -> 
     add_port(stack, nic, "vm2", 1)
     wait_ports(stack, nic, vm1=0, vm2=1)
     assert (nic.vfs, nic.eswitch_mode) == (2, "switchdev")
-    uplink = stack.link(nic.uplink)
-    assert uplink and "UP" in uplink["flags"]
+    # The last step of the preparation, which ports do not wait for.
+    wait_for(lambda: "UP" in (stack.link(nic.uplink) or {"flags": []})["flags"], 15,
+             lambda: f"the uplink to be up: {stack.link(nic.uplink)}")
     assert nic.vf_mac(0) == MAC
 
 

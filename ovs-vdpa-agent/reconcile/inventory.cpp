@@ -166,13 +166,16 @@ void Reconciler::look_again() {
 bool Reconciler::uses(const Port &port, const host::Handle &pf) const {
     const RepresentorAsset &asset = port.representor;
     if (!asset.is_absent() && asset.function && asset.pfs.contains(pf)) {
-        // Of a netdev that went away with its NIC nothing is left to be lost.
+        // Of a netdev that went away with its NIC nothing is left to be lost. Of what the record
+        // says and nobody has asked for since, it is not known what the netdev is called.
+        const bool was_asked_for = asset.spec != host::RepresentorSpec{};
         const auto *function = inventory_->function(*asset.function);
         const auto *representor =
             function && function->representor ? &*function->representor : nullptr;
-        if (asset.spec.keep_netdev ? function != nullptr
-                                   : representor && (representor->ifindex == asset.spec.ifindex ||
-                                                     representor->netdev == port.name)) {
+        if (asset.spec.keep_netdev
+                ? function != nullptr
+                : representor && (!was_asked_for || representor->ifindex == asset.spec.ifindex ||
+                                  representor->netdev == port.name)) {
             return true;
         }
     }

@@ -112,6 +112,22 @@ TEST_F(PreparedPfs, in_use_are_not_changed_and_it_is_said_what_holds_them) {
     EXPECT_EQ(host_status("vdpa-host-reason"), "");
 }
 
+TEST_F(PreparedPfs, of_which_the_record_tells_are_not_changed_until_it_is_known_what_is_served) {
+    host.add_pf(2);
+    // As of a row of type dpdk, whose netdev keeps its name.
+    host.record["vm1"] = {host.vf(0).id, ""};
+    // Was good when an engine was told.
+    set("vm1", on("/run/vm1.sock", "nonsense"));
+    set_pfs("0000:43:00.0,num-vfs=1");
+    start_agent();
+    open_database();
+    settle();
+    ASSERT_EQ(state("vm1"), "invalid");
+    EXPECT_EQ(host.inventory.pfs[0].num_vfs, 2U);
+    EXPECT_EQ(host_status("vdpa-host-reason"), "pf-needs-drain");
+    EXPECT_THAT(host_status("vdpa-host-detail"), HasSubstr("vm1"));
+}
+
 TEST_F(PreparedPfs, that_were_reset_are_prepared_anew_for_their_ports) {
     host.add_netdevsim();
     host.add_management("vdpasim_net");

@@ -202,8 +202,9 @@ Expected<std::optional<PfStep>> next_step(const Inventory &inventory, const PfSp
     }
     if (pf->eswitch == Pf::Eswitch::legacy) {
         auto step = in_legacy_mode(inventory, *pf, spec, used_by, record);
-        // What was begun is undone when it cannot be gone on with.
-        const auto back = step ? std::nullopt : towards_bound_vfs(*pf, record);
+        // What was begun is undone when it cannot be gone on with; and from then on the VFs are not
+        // new any more, for somebody may begin to use them while it is waited for.
+        const auto back = step ? std::nullopt : step_back(inventory, spec.handle, record);
         return back ? back : step;
     }
     if (auto step = step_back(inventory, spec.handle, record)) {

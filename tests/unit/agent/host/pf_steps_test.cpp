@@ -341,16 +341,34 @@ TEST_F(PfStepsTest, take_vfs_that_they_made_though_udev_has_set_their_netdevs_up
     EXPECT_EQ(refusal().reason, Reason::pf_needs_drain) << "that was another time";
 }
 
-TEST_F(PfStepsTest, take_no_vfs_made_by_others_or_used_by_more_than_a_netdev) {
+TEST_F(PfStepsTest, take_no_new_vfs_used_by_more_than_a_netdev) {
     carry_out(**next());
     used_by = {"vm1"};
-    EXPECT_EQ(refusal().reason, Reason::pf_needs_drain);
+    EXPECT_EQ(text(**next()), "end");
     used_by.clear();
     function(vf_device(0))->driver = "vfio-pci";
+    EXPECT_EQ(text(**next()), "end");
+    carry_out(**next());
     EXPECT_EQ(refusal().reason, Reason::pf_needs_drain);
-    make_vfs(3);  // somebody has made others
+}
+
+TEST_F(PfStepsTest, take_no_vfs_that_came_into_use_while_a_drain_was_waited_for) {
+    carry_out(**next());
+    function(vf_device(0))->driver = "vfio-pci";
+    carry_out(**next());
+    EXPECT_EQ(refusal().reason, Reason::pf_needs_drain);
+    function(vf_device(0))->driver = "mlx5_core";
+    function(vf_device(1))->netdev_in_use = true;
+    EXPECT_EQ(refusal().reason, Reason::pf_needs_drain);
+}
+
+TEST_F(PfStepsTest, take_no_vfs_made_by_others) {
+    carry_out(**next());
+    make_vfs(3);
     spec.num_vfs.reset();
     function(vf_device(0))->netdev_in_use = true;
+    EXPECT_EQ(text(**next()), "end");
+    carry_out(**next());
     EXPECT_EQ(refusal().reason, Reason::pf_needs_drain);
 }
 

@@ -73,7 +73,7 @@ DeviceThread::~DeviceThread() {
         {
             const std::lock_guard lock(mutex_);
             quit_ = true;
-            cancelled_.store(true, std::memory_order_release);
+            cancellation_.cancel();
         }
         wake();
         thread_.join();
@@ -121,7 +121,7 @@ bool DeviceThread::complete() const {
 void DeviceThread::configure(Session session) {
     const std::lock_guard lock(mutex_);
     ++generation_;
-    cancelled_.store(true, std::memory_order_release);
+    cancellation_.cancel();
     stop_live_rings();
     stopped_.clear();
     for (Ring &ring : session.rings) {
@@ -141,7 +141,7 @@ void DeviceThread::configure(Session session) {
 void DeviceThread::refuse(Error why) {
     const std::lock_guard lock(mutex_);
     ++generation_;
-    cancelled_.store(true, std::memory_order_release);
+    cancellation_.cancel();
     stop_live_rings();
     session_.reset();
     attempt_at_ = Clock::time_point::max();
@@ -210,7 +210,7 @@ void DeviceThread::enable_ring(uint32_t ring, bool on) {
 std::vector<StoppedRing> DeviceThread::close() {
     const std::lock_guard lock(mutex_);
     ++generation_;
-    cancelled_.store(true, std::memory_order_release);
+    cancellation_.cancel();
     stop_live_rings();
     session_.reset();
     attempt_at_ = Clock::time_point::max();
@@ -230,7 +230,7 @@ void DeviceThread::forget_front_end() {
 void DeviceThread::node_removed() {
     const std::lock_guard lock(mutex_);
     gone_ = true;
-    cancelled_.store(true, std::memory_order_release);
+    cancellation_.cancel();
     wake();
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -42,7 +41,8 @@ struct State {
  * event thread, which has every port's front-end to answer, does not wait for it.
  *
  * A front-end's side is one thread at a time (the event thread); its calls wait at most for the
- * kernel to set up or stop the rings of this device, never for memory to be mapped or unmapped. */
+ * kernel to set up or stop the rings of this device, or to take a piece of memory out of the page
+ * tables, never for memory to be mapped or unmapped. */
 class DeviceThread {
   public:
     /* Gets the present state whenever it has changed, in the device's thread, with no lock held;
@@ -137,7 +137,7 @@ class DeviceThread {
     std::optional<uint32_t> asked_pairs_;
     Clock::time_point answer_by_ = Clock::time_point::max();
 
-    std::atomic<bool> cancelled_ = false;
+    Cancellation cancellation_;
     log::RateLimit fault_limit_;
     std::thread thread_;
 };

@@ -63,7 +63,7 @@ void DeviceThread::attempt(Lock &lock) {
     attempt_at_ = Clock::time_point::max();
     const uint64_t generation = generation_;
     const std::shared_ptr<Session> session = session_;
-    cancelled_.store(quit_ || gone_, std::memory_order_release);
+    cancellation_.reset(quit_ || gone_);
     // Another attempt changes nothing for those who look on until it succeeds.
     if (state_.phase != Phase::failed) {
         set_phase(Phase::starting);
@@ -115,7 +115,7 @@ Expected<bool> DeviceThread::prepare(const Session &session, uint64_t generation
     if (mapped_generation_) {
         return true;
     }
-    auto mapped = driver_->map(session.memory, cancelled_);
+    auto mapped = driver_->map(session.memory, cancellation_);
     if (mapped && *mapped) {
         mapped_generation_ = generation;
     }

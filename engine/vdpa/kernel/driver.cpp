@@ -80,8 +80,8 @@ Expected<void> Driver::negotiate(uint64_t features) {
     return set_status(VIRTIO_CONFIG_S_FEATURES_OK);
 }
 
-Expected<bool> Driver::map(const std::vector<Region> &memory, const std::atomic<bool> &cancelled) {
-    return guest_map_.map(memory, cancelled);
+Expected<bool> Driver::map(const std::vector<Region> &memory, const Cancellation &cancellation) {
+    return guest_map_.map(memory, cancellation);
 }
 
 Expected<void> Driver::make_control_queue(const Session &session) {
@@ -105,7 +105,7 @@ Expected<void> Driver::make_control_queue(const Session &session) {
         }
     }
     control_ = std::move(*queue);
-    return control_map_.map({control_->region()}, std::atomic<bool>(false)).map([](bool) {});
+    return control_map_.map({control_->region()}, Cancellation()).map([](bool) {});
 }
 
 Expected<void> Driver::set_up_ring(const Ring &ring, bool packed) {

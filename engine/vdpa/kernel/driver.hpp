@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -44,7 +43,7 @@ class Driver {
      * device-failed. */
     Expected<void> negotiate(uint64_t features);
     /* Maps the guest's memory. False: cancelled. Error: device-failed. */
-    Expected<bool> map(const std::vector<Region> &memory, const std::atomic<bool> &cancelled);
+    Expected<bool> map(const std::vector<Region> &memory, const Cancellation &cancellation);
     /* Sets up the rings, and one of commands where the device wants it, and lets the device run.
      * `config_call`: an eventfd for changes of the configuration space. Errors: device-failed;
      * no-ring-state: the device cannot begin where the rings stand. */

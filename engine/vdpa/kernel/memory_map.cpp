@@ -39,7 +39,8 @@ Called<void> MemoryMap::end() {
     return device_.end_batch(asid_);
 }
 
-Expected<void> MemoryMap::map_piece(uint64_t guest, uint64_t size, uint64_t host) {
+Expected<void> MemoryMap::map_piece(uint64_t guest, uint64_t size, uint64_t host,
+                                    const Cancellation &cancellation) {
     if (const auto mapped = device_.map(asid_, guest, size, host); !mapped) {
         // The kernel says EFAULT whatever the reason is (vhost_chr_write_iter).
         const uint64_t lockable = device_.system().lockable_memory();
@@ -55,12 +56,11 @@ Expected<void> MemoryMap::map_piece(uint64_t guest, uint64_t size, uint64_t host
         return fail(schema::Reason::device_failed, std::move(detail));
     }
     pieces_.push_back({guest, size});
-    device_.system().forget_pages(host, size);
+    cancellation.unless_cancelled([&] { device_.system().forget_pages(host, size); });
     return {};
 }
 
-Expected<bool> MemoryMap::map(const std::vector<Region> &memory,
-                              const std::atomic<bool> &cancelled) {
+Expected<bool> MemoryMap::map(const std::vector<Region> &memory, const Cancellation &cancellation) {
     uint64_t total = 0;
     for (const Region &region : memory) {
         total += region.size;
@@ -71,13 +71,13 @@ Expected<bool> MemoryMap::map(const std::vector<Region> &memory,
     for (const Region &region : memory) {
         const uint64_t piece = piece_size(region, total);
         for (uint64_t done = 0; done < region.size;) {
-            if (cancelled.load(std::memory_order_acquire)) {
+            if (cancellation.cancelled()) {
                 return false;
             }
             // Up to the next multiple of `piece`, so that large pages stay whole.
             const uint64_t guest = region.guest + done;
             const uint64_t size = std::min(piece - guest % piece, region.size - done);
-            if (auto mapped = map_piece(guest, size, region.host + done); !mapped) {
+            if (auto mapped = map_piece(guest, size, region.host + done, cancellation); !mapped) {
                 return tl::make_unexpected(mapped.error());
             }
             done += size;

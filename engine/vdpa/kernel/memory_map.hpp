@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "engine/vdpa/kernel/device_info.hpp"
@@ -10,6 +10,35 @@
 #include "schema/support/error.hpp"
 
 namespace vdpa::engine::kernel {
+
+/* Ends a mapping that is being made, before the memory is taken away. Thread-safe. */
+class Cancellation {
+  public:
+    /* Waits for an unless_cancelled(). */
+    void cancel() {
+        const std::lock_guard lock(mutex_);
+        cancelled_ = true;
+    }
+    void reset(bool cancelled) {
+        const std::lock_guard lock(mutex_);
+        cancelled_ = cancelled;
+    }
+    bool cancelled() const {
+        const std::lock_guard lock(mutex_);
+        return cancelled_;
+    }
+    template <typename Act>
+    void unless_cancelled(Act act) const {
+        const std::lock_guard lock(mutex_);
+        if (!cancelled_) {
+            act();
+        }
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    bool cancelled_ = false;
+};
 
 /* Guest memory in one address space of a device, at the guest's own addresses: the IOTLB messages
  * of vhost-vdpa (linux/vhost_types.h, struct vhost_msg_v2). Not thread-safe.
@@ -21,7 +50,8 @@ namespace vdpa::engine::kernel {
  *
  * Pinned pages are then in this process's page tables, of no use to it, and the vhost library's
  * munmap(), in the thread that answers every port's front-end, would have to take out each of them:
- * seconds, for a large guest. So they are taken out here, piece by piece. They stay pinned. */
+ * seconds, for a large guest. So they are taken out here, piece by piece. They stay pinned. Never
+ * after a cancellation: the addresses may be somebody else's then, whose memory it would erase. */
 class MemoryMap {
   public:
     MemoryMap(VhostVdpa &device, const DeviceInfo &info, uint32_t asid)
@@ -29,9 +59,10 @@ class MemoryMap {
     MemoryMap(const MemoryMap &) = delete;
     MemoryMap &operator=(const MemoryMap &) = delete;
 
-    /* Maps all of `memory`, which was checked; nothing is mapped before. `cancelled` is looked at
-     * between pieces. False: it was. Error: device-failed. In both cases unmap() has to follow. */
-    Expected<bool> map(const std::vector<Region> &memory, const std::atomic<bool> &cancelled);
+    /* Maps all of `memory`, which was checked; nothing is mapped before. `cancellation` is looked
+     * at between pieces. False: cancelled. Error: device-failed. In both cases unmap() has to
+     * follow. */
+    Expected<bool> map(const std::vector<Region> &memory, const Cancellation &cancellation);
     /* Removes what was mapped. What the kernel refuses to remove counts as removed: the caller has
      * to close the device then. Error: device-failed. */
     Expected<void> unmap();
@@ -46,7 +77,8 @@ class MemoryMap {
         uint64_t size;
     };
 
-    Expected<void> map_piece(uint64_t guest, uint64_t size, uint64_t host);
+    Expected<void> map_piece(uint64_t guest, uint64_t size, uint64_t host,
+                             const Cancellation &cancellation);
     Called<void> begin();
     Called<void> end();
 

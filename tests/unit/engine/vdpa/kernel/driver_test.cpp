@@ -58,7 +58,7 @@ class DriverTest : public testing::Test {
     DeviceInfo info_;
     std::unique_ptr<Driver> driver_;
     const UniqueFd config_call_{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-    const std::atomic<bool> going_on_ = false;
+    const Cancellation going_on_;
 };
 
 TEST_F(DriverTest, BringsTheDeviceToLifeInTheOrderOfVirtio) {

@@ -32,7 +32,7 @@ class MemoryMapTest : public testing::Test {
     FakeKernel kernel_;
     VhostVdpa device_;
     DeviceInfo info_;
-    const std::atomic<bool> going_on_ = false;
+    const Cancellation going_on_;
 };
 
 TEST_F(MemoryMapTest, MapsAtTheGuestsAddressesInOneBatch) {
@@ -101,13 +101,18 @@ TEST_F(MemoryMapTest, NeedsFewEntriesOfTheKernelsTable) {
 }
 
 TEST_F(MemoryMapTest, StopsBetweenPiecesWhenCancelled) {
-    std::atomic<bool> cancelled = false;
-    kernel_.on_map = [&cancelled, n = 0]() mutable { cancelled = ++n == 2; };
+    Cancellation cancellation;
+    kernel_.on_map = [&cancellation, n = 0]() mutable {
+        if (++n == 2) {
+            cancellation.cancel();
+        }
+    };
     MemoryMap map(device_, info_, 0);
-    const auto mapped = map.map({region(0, 256 * mebibyte)}, cancelled);
+    const auto mapped = map.map({region(0, 256 * mebibyte)}, cancellation);
     ASSERT_TRUE(mapped);
     EXPECT_FALSE(*mapped);
     EXPECT_EQ(kernel_.mappings().size(), 2U);
+    EXPECT_EQ(kernel_.forgotten_pages().size(), 1U) << "the memory may be gone already";
     EXPECT_TRUE(map.unmap());
     EXPECT_TRUE(kernel_.clean());
 }

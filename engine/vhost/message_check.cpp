@@ -4,6 +4,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 #include "engine/relay/call.hpp"
 
 namespace vdpa::engine::vhost {
@@ -96,28 +100,60 @@ bool file_covers(int fd, uint64_t offset, uint64_t size) {
            size <= static_cast<uint64_t>(file.st_size) - offset;
 }
 
-/* Whether the library's mmap() of a region will be done (lib/vhost/vhost_user.c,
- * vhost_user_mmap_region): from the beginning of the file on, in whole blocks. Nothing is touched,
- * so that it costs next to nothing, whatever the size. */
-bool can_be_mapped(int fd, uint64_t offset, uint64_t size) {
-    struct stat file {};
-    if (::fstat(fd, &file) != 0 || file.st_blksize <= 0) {
-        return false;
+/* Maps what the library will, all at the same time, and lets go of it again. Nothing is touched, so
+ * that it costs next to nothing, whatever the size. */
+class Trial {
+  public:
+    Trial() = default;
+    ~Trial() {
+        for (const auto &[begin, size] : mapped_) {
+            ::munmap(begin, size);
+        }
     }
-    const auto block = static_cast<uint64_t>(file.st_blksize);
-    uint64_t end = 0;
-    if (__builtin_add_overflow(offset, size, &end) ||
-        __builtin_add_overflow(end, block - 1, &end)) {
-        return false;
+    Trial(const Trial &) = delete;
+    Trial &operator=(const Trial &) = delete;
+
+    /* Whether the library's mmap() of a region will be done (lib/vhost/vhost_user.c,
+     * vhost_user_mmap_region): from the beginning of the file on, in whole blocks. */
+    bool map(int fd, uint64_t offset, uint64_t size) {
+        struct stat file {};
+        if (::fstat(fd, &file) != 0 || file.st_blksize <= 0) {
+            return false;
+        }
+        const auto block = static_cast<uint64_t>(file.st_blksize);
+        uint64_t end = 0;
+        if (__builtin_add_overflow(offset, size, &end) ||
+            __builtin_add_overflow(end, block - 1, &end)) {
+            return false;
+        }
+        const uint64_t whole = end / block * block;
+        return keep(::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), whole);
     }
-    const uint64_t whole = end / block * block;
-    void *const mapped = ::mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (mapped == MAP_FAILED) {
-        return false;
+
+    /* Whether there are addresses left for half as much again, and for all else that this process
+     * does. */
+    bool leaves_room() {
+        constexpr uint64_t least = uint64_t{64} << 30U;
+        uint64_t total = 0;
+        for (const auto &[begin, size] : mapped_) {
+            total += size;
+        }
+        const uint64_t room = std::max(total / 2, least);
+        constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        return keep(::mmap(nullptr, room, PROT_NONE, flags, -1, 0), room);
     }
-    ::munmap(mapped, whole);
-    return true;
-}
+
+  private:
+    bool keep(void *begin, uint64_t size) {
+        if (begin == MAP_FAILED) {
+            return false;
+        }
+        mapped_.emplace_back(begin, size);
+        return true;
+    }
+
+    std::vector<std::pair<void *, uint64_t>> mapped_;
+};
 
 bool overlap(const MemoryRegion &one, const MemoryRegion &other) {
     return one.guest_address < other.guest_address + other.size &&
@@ -133,6 +169,7 @@ const char *memory_refusal(const Message &message) {
     if (message.size < offsetof(MemoryTable, regions) + table.region_count * sizeof(MemoryRegion)) {
         return "the message is too short";
     }
+    Trial trial;
     for (uint32_t i = 0; i < table.region_count; ++i) {
         const MemoryRegion &region = table.regions[i];
         if (region.size == 0 || region.guest_address + region.size < region.size ||
@@ -142,7 +179,7 @@ const char *memory_refusal(const Message &message) {
         if (!file_covers(message.fds[i], region.mmap_offset, region.size)) {
             return "a memory region reaches past the end of its file";
         }
-        if (!can_be_mapped(message.fds[i], region.mmap_offset, region.size)) {
+        if (!trial.map(message.fds[i], region.mmap_offset, region.size)) {
             return "the file of a memory region cannot be mapped to be read and written";
         }
         for (uint32_t j = 0; j < i; ++j) {
@@ -151,7 +188,7 @@ const char *memory_refusal(const Message &message) {
             }
         }
     }
-    return nullptr;
+    return trial.leaves_room() ? nullptr : "the memory regions leave too few addresses for others";
 }
 
 const char *log_refusal(const Message &message) {

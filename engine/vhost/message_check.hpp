@@ -18,9 +18,12 @@ namespace vdpa::engine::vhost {
  * - payloads shorter than what is read from them;
  * - memory regions that reach past the end of their file, where an access means SIGBUS, that wrap
  *   around, or that overlap, so that an address would mean two things;
- * - memory regions whose file cannot be mapped: the library keeps the descriptor of such a one for
- *   ever (lib/vhost/vhost_user.c, vhost_user_set_mem_table: free_mem_region() does not count it),
- *   and a front-end could use up all that this process may have;
+ * - memory regions one of which cannot be mapped beside the others: the library keeps the
+ *   descriptor of such a one for ever (lib/vhost/vhost_user.c, vhost_user_set_mem_table:
+ *   free_mem_region() does not count it), and a front-end could use up all that this process may
+ *   have;
+ * - memory regions that use up the addresses of this process: a file may be as large as anything
+ *   and cost nothing, and no thread could allocate memory any more;
  * - a dirty log that its file does not cover, or that does not begin at the file's beginning (the
  *   library adds its offset twice, lib/vhost/vhost_user.c, vhost_user_set_log_base);
  * - descriptors for kicks and calls that could keep those who poll or signal them. */

@@ -22,7 +22,6 @@ using test::fail_call;
 using test::FrontEnd;
 using test::take_calls;
 using testing::Contains;
-using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
@@ -282,14 +281,14 @@ class LimitedAddresses {
     rlimit before_{};
 };
 
-TEST_F(FailureTest, AfterATableOfMemoryThatCouldNotBeTakenTheDeviceStaysStopped) {
+TEST_F(FailureTest, ATableOfMemoryThatCannotBeMappedAsAWholeChangesNothing) {
     constexpr uint64_t terabyte = uint64_t{1} << 40U;
     auto port = serve(spec("vdpa_test0"));
     FrontEnd guest(folder_ / "vm1.sock");
     ASSERT_TRUE(guest.start(1));
     take_calls();
-    // Each region can be mapped, both cannot, and the library finds that out when it has given up
-    // the old memory; and as an acknowledgement was asked for, it goes on with none.
+    // Each region can be mapped, both cannot. The library would find that out when it has given up
+    // the old memory, and keep the descriptor.
     const UniqueFd file(::memfd_create("guest", MFD_CLOEXEC));
     ASSERT_EQ(::ftruncate(file.get(), terabyte), 0);
     vhost::MemoryTable table{};
@@ -305,15 +304,10 @@ TEST_F(FailureTest, AfterATableOfMemoryThatCouldNotBeTakenTheDeviceStaysStopped)
         guest.send(Request::set_mem_table, &table, 8 + 2 * sizeof(table.regions[0]),
                    {file.get(), file.get()}, true);
         EXPECT_NE(guest.acknowledged().value_or(1), 0U);
-        guest.settled();
+        EXPECT_TRUE(guest.settled());
     }
-    EXPECT_THAT(take_calls(), ElementsAre("dev_close"));
-    EXPECT_EQ(live().queues, 0U);
-    port->retry();
-    EXPECT_TRUE(guest.settled());
-    EXPECT_THAT(take_calls(), Not(Contains("dev_conf")));
-    guest.send_state(Request::set_vring_enable, 0, 1);
-    EXPECT_FALSE(guest.settled()) << "the connection is of no use any more";
+    EXPECT_THAT(take_calls(), IsEmpty());
+    EXPECT_EQ(live().queues, 1U);
 }
 
 TEST_F(FailureTest, MoreRingsThanWereOfferedDoNotReachTheDriver) {

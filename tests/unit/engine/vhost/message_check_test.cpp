@@ -10,6 +10,7 @@
 
 #include <array>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "schema/support/unique_fd.hpp"
@@ -149,6 +150,22 @@ TEST_F(MemoryTableTest, LargeTablesCostNoMemory) {
     struct stat file {};
     ASSERT_EQ(::fstat(large.get(), &file), 0);
     EXPECT_EQ(file.st_blocks, 0);
+}
+
+TEST_F(MemoryTableTest, TablesThatUseUpTheAddressesAreRefused) {
+    constexpr uint64_t terabyte = uint64_t{1} << 40;
+    const UniqueFd large = file_of(static_cast<off_t>(60 * terabyte));
+    // Each of the regions can be mapped alone; the first two cannot be mapped both, and the others
+    // leave next to nothing of 128 TiB.
+    for (const auto &[first, second] : {std::pair(60, 60), std::pair(60, 36)}) {
+        Message message = message_of(Request::set_mem_table, 8 + 2 * sizeof(MemoryRegion));
+        message.payload.memory.region_count = 2;
+        message.payload.memory.regions[0] = {0, first * terabyte, 0, 0};
+        message.payload.memory.regions[1] = {64 * terabyte, second * terabyte, 0, 0};
+        message.fds[0] = message.fds[1] = large.get();
+        message.fd_count = 2;
+        EXPECT_NE(refused(message), "") << second;
+    }
 }
 
 TEST(EventDescriptors, AreEventfdsOrUnixSockets) {

@@ -11,6 +11,7 @@ from attacks import REFUSED, Attack, attack
 from bed.engine_alone import EngineAlone
 from bed.loop import Loop
 from bed.vdpa import VdpaDevices
+from harness.wait import wait_for
 from hostile_memory import memory_attacks, ring_attacks
 
 REFUSED_BY_DEVICE = r"\|kernel_vdpa\|WARN\|/dev/vhost-vdpa-0: "
@@ -33,5 +34,8 @@ def test_port_and_its_neighbour_live_on(engine: EngineAlone, vdpa_sim_pinned: Vd
                lambda state, pairs: engine.wait_port("vm1", state, queues=pairs))
         engine.wait_clean(descriptors, pinned)
         assert loop.received() > before
+        # It goes on, and so tells of what it lost until now.
+        after = loop.received()
+        wait_for(lambda: loop.received() > after + 1000, 60, "the neighbour to go on")
         result = loop.stop()
     assert not (result.lost or result.misordered or result.damaged), result

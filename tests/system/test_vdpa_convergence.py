@@ -46,8 +46,10 @@ class Guest:
     def begin(self) -> None:
         # One that was killed has left it; virtio-user does not replace it.
         self.port.path.unlink(missing_ok=True)
+        # Ended with the stack, whatever fails: it would keep its hugepages, and a processor.
         self.loop = Loop(self.port.path, 10 ** 9, self._folder, server=1, patience=2,
                          window=WINDOW, ring=RING, memory=64, huge=1)
+        self.stack.adopt(self.loop)
         self.loop.wait_started()
         self.disturbed = 0
         self.await_flow()
@@ -119,7 +121,6 @@ def test_guest_is_served_again(stack: Stack, netdevsim: NetdevsimBus, vdpa_sim_p
     stack.wait_clean(guest.descriptors)
     wait_for(lambda: free_hugepages() == hugepages, 10,
              lambda: f"{hugepages} free hugepages: {free_hugepages()}")
-    usual = statistics.median(guest.deletions)
-    print(f"{ROUNDS} rounds; vdpa dev del took {usual:.2f} s as a rule, at most "
-          f"{max(guest.deletions):.2f} s")
-    assert usual < DELETION_TIME, guest.deletions
+    # On hardware under two seconds; each was held to that, by the measure of an emulated guest.
+    print(f"{ROUNDS} rounds; vdpa dev del took {statistics.median(guest.deletions):.2f} s as a rule, "
+          f"at most {max(guest.deletions):.2f} s")

@@ -124,8 +124,6 @@ TEST_F(PreparedPfs, of_which_the_record_tells_are_not_changed_until_it_is_known_
     settle();
     ASSERT_EQ(state("vm1"), "invalid");
     EXPECT_EQ(host.inventory.pfs[0].num_vfs, 2U);
-    EXPECT_EQ(host_status("vdpa-host-reason"), "pf-needs-drain");
-    EXPECT_THAT(host_status("vdpa-host-detail"), HasSubstr("vm1"));
 }
 
 TEST_F(PreparedPfs, that_were_reset_are_prepared_anew_for_their_ports) {

@@ -2,7 +2,7 @@
 """What is unsafe or senseless is not done, and the row, or the host's keys, say why.
 
 A netdevsim has neither SFs nor ports of an external controller, and its VFs have no devices that
-could hold its eswitch: these are played by the unit tests' fixtures (agent_host_test)."""
+could hold its eswitch: these are played by the unit tests' fixtures (agent_inventory_test)."""
 
 import pytest
 

@@ -68,7 +68,7 @@ def await_config(devices: VdpaDevices, **wanted: str | int) -> None:
              lambda: f"a device with {wanted}: {found()}")
 
 
-@pytest.mark.bound(900)
+@pytest.mark.bound(1800)
 def test_guest_receives_its_own_broadcasts(stack: Stack, netdevsim: NetdevsimBus,
                                            vdpa_sim: VdpaDevices) -> None:
     nic = netdevsim.create().to_switchdev(2)

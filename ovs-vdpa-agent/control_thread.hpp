@@ -45,8 +45,8 @@ class ControlThread {
 
     void database_changed(ovs::Changes changes);
     void connection_changed(ovs::ConnectionState state);
-    /* Reads anew what is heard by notifications otherwise: the netdevs and devices of the host, and what
-     * the engines run. The database is the caller's. */
+    /* Reads anew what is heard by notifications otherwise: the netdevs and devices of the host, and
+     * what the engines run. The database is the caller's. */
     void resync();
     void stats(std::string port, bool reset, reconcile::Reconciler::StatsReply done);
     const report::Board &board() const { return board_; }

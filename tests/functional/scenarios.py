@@ -18,7 +18,7 @@ from harness.uml import UmlGuest
 # What our daemons say when a test takes something away from them. An engine that starts removes the
 # socket of one that was killed before it makes its own.
 ENGINE_LOST = (r"\|engine\(control\)\|WARN\|(no engine at )?\S+/ovs-vdpa-engine\.sock: "
-               "(the connection was lost: )?(End of file|Connection re|No such file)")
+               "(the connection was lost: )?(End of file|Connection re|Broken pipe|No such file)")
 DATABASE_LOST = r"\|(jsonrpc|reconnect)\|WARN\|unix:\S+/db\.sock: "
 # DPDK sees that an engine that was killed did not give the rings back.
 RINGS_NOT_GIVEN_BACK = r"\|dpdk\|WARN\|VHOST_CONFIG: .*(last_used_idx|some packets maybe resent)"

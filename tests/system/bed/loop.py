@@ -26,10 +26,11 @@ class Result(NamedTuple):
     late: int
     misordered: int
     damaged: int
+    foreign: int
     seconds: float
 
 
-_NUMBERS = ("sent", "received", "lost", "late", "misordered", "damaged")
+_NUMBERS = ("sent", "received", "lost", "late", "misordered", "damaged", "foreign")
 
 
 class Loop:

@@ -87,3 +87,4 @@ def test_device_that_takes_fresh_rings_only_says_so(engine: EngineAlone, vp_vdpa
         port = engine.wait_port("vm1", "connected", reason="no-ring-state")
         assert "/dev/vhost-vdpa-" in port["detail"] and "fresh" in port["detail"]
     engine.remove("vm1")
+    engine.socket_path("vm1").unlink()  # virtio-user's, which was killed

@@ -51,18 +51,21 @@ if [[ -z $all ]]; then
     mapfile -t changed < <(git diff --name-only "$base" -- '*.cpp' '*.hpp')
     declare -A wanted=()
     for file in "${changed[@]}"; do
-        # A header is looked at with its source, or else with the first that includes it.
+        # A header is looked at with its source, or else with the first that includes it. None may,
+        # which is no error: then nothing of the daemons is compiled from it. (grep says 1 then.)
         source=${file%.*}.cpp
         if [[ ! -e $source ]]; then
             source=$(grep -l -F "\"$file\"" "${sources[@]}" | head -n 1 || true)
         fi
         [[ -z $source ]] || wanted[$source]=yes
     done
+    # A change may touch no source at all; below that is said, and is success.
     mapfile -t sources < <(printf '%s\n' "${sources[@]}" |
         grep -x -F -f <(printf '%s\n' "${!wanted[@]}") || true)
 fi
 echo "tidy.sh: ${#sources[@]} files"
 [[ ${#sources[@]} -gt 0 ]] || exit 0
+# The status is xargs', which is clang-tidy's. The filter of its chatter may have nothing to show.
 printf '%s\n' "${sources[@]}" |
     xargs -P "$(nproc)" -n 1 clang-tidy -p "$build_dir" --quiet 2> >(
         grep -v 'warnings\? generated\|warnings\? treated as errors' >&2 || true)

@@ -122,5 +122,5 @@ def test_guest_is_served_again(stack: Stack, netdevsim: NetdevsimBus, vdpa_sim_p
     wait_for(lambda: free_hugepages() == hugepages, 10,
              lambda: f"{hugepages} free hugepages: {free_hugepages()}")
     # On hardware under two seconds; each was held to that, by the measure of an emulated guest.
-    print(f"{ROUNDS} rounds; vdpa dev del took {statistics.median(guest.deletions):.2f} s as a rule, "
-          f"at most {max(guest.deletions):.2f} s")
+    print(f"{ROUNDS} rounds; vdpa dev del took {statistics.median(guest.deletions):.2f} s as a "
+          f"rule, at most {max(guest.deletions):.2f} s")

@@ -76,10 +76,14 @@ class Ovs:
         self.server.start(lambda: accepts(self.rundir / "db.sock"))
 
     def start_vswitchd(self) -> None:
-        # The pidfile is written before the database is read: a command that waits for
-        # ovs-vswitchd's answer is what tells that it works.
-        self.vswitchd.start(lambda: (self.rundir / "ovs-vswitchd.pid").exists())
-        self.vsctl("list", "Open_vSwitch")
+        # Its pidfile is there before it works, and after it was killed. It names its version once it
+        # has configured everything for the first time (bridge_run() in vswitchd/bridge.c).
+        before = self._starts()
+        self.vswitchd.start(lambda: self._starts() > before)
+
+    def _starts(self) -> int:
+        log = self.vswitchd.log
+        return log.read_bytes().count(b"ovs-vswitchd (Open vSwitch) ") if log.exists() else 0
 
     def stop_vswitchd(self) -> None:
         """Ends ovs-vswitchd and what its bridges made on the host."""

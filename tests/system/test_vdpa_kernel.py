@@ -13,22 +13,24 @@ from harness.wait import wait_for
 MAC = "02:00:00:00:00:42"
 # Enough for every ring to go around a hundred times.
 FRAMES = 25_000
+# Of a front-end whose memory is pinned: scattered small pages can be more than vhost_vdpa has entries
+# for.
+HUGEPAGES = {"memory": 64, "huge": 1}
 FRONT_END_KILLED = r"\|(dpdk|vhost)\|(WARN|ERR)\|"
 
 
 @pytest.mark.bound(300)
 def test_memory_is_pinned_while_it_is_served_and_no_longer(
         engine: EngineAlone, vdpa_sim_pinned: VdpaDevices, tmp_path: Path) -> None:
-    """In hugepages, for scattered small ones can be more than the device has entries for."""
     engine.expect_log(FRONT_END_KILLED)
     path = engine.serve("vm1", vdpa_sim_pinned.create("v0", "mac", MAC))
     # What an engine has once it has served somebody, it keeps.
-    assert_complete(run(path, FRAMES, tmp_path, memory=64, huge=1))
+    assert_complete(run(path, FRAMES, tmp_path, **HUGEPAGES))
     engine.wait_port("vm1", "listening")
     descriptors = engine.descriptors()
     assert engine.pinned() == 0
     for _ in range(5):
-        with Loop(path, 10 ** 9, tmp_path, memory=64, huge=1) as loop:
+        with Loop(path, 10 ** 9, tmp_path, **HUGEPAGES) as loop:
             loop.wait_started()
             engine.wait_port("vm1", "running", queues=1)
             assert engine.pinned() >= 32 * 1024
@@ -60,9 +62,10 @@ def test_translated_addresses(engine: EngineAlone, vp_vdpa: VdpaDevices, tmp_pat
                               packed: int) -> None:
     path = engine.serve("vm1", vp_vdpa.create("v0"))
     for _ in range(3):
-        with Loop(path, FRAMES, tmp_path, packed=packed) as loop:
+        with Loop(path, FRAMES, tmp_path, packed=packed, **HUGEPAGES) as loop:
             loop.wait_started()
-            assert engine.pinned() > 0
+            engine.wait_port("vm1", "running", queues=1)
+            assert engine.pinned() >= 32 * 1024
             assert_complete(loop.wait(60))
         engine.wait_port("vm1", "listening")
         wait_for(lambda: engine.pinned() == 0, 10, lambda: f"no pinned page: {engine.pinned()} kB")

@@ -90,8 +90,7 @@ class MemoryMap {
 };
 
 /* How much of a region is handed over in one message, for a table of `total` bytes: few enough
- * milliseconds' worth, and few enough pieces for the kernel's table of them, which has 2048 entries
- * unless vhost_vdpa was loaded with another max_iotlb_entries. */
-uint64_t piece_size(const Region &region, uint64_t total);
+ * milliseconds' worth, and few enough pieces for the `entries` of the kernel's table of them. */
+uint64_t piece_size(const Region &region, uint64_t total, uint64_t entries);
 
 }  // namespace vdpa::engine::kernel

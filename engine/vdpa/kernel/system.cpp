@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 
 namespace vdpa::engine::kernel {
 
@@ -43,6 +44,12 @@ class HostSystem final : public System {
             return UINT64_MAX;
         }
         return limit.rlim_cur;
+    }
+
+    uint64_t map_entries() override {
+        std::ifstream file("/sys/module/vhost_vdpa/parameters/max_iotlb_entries");
+        uint64_t entries = 0;
+        return file >> entries ? entries : UINT64_MAX;
     }
 
     void forget_pages(uint64_t address, uint64_t size) override {

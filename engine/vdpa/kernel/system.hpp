@@ -23,6 +23,9 @@ class System {
     virtual uint64_t memory_size() = 0;
     /* What RLIMIT_MEMLOCK lets this process lock; UINT64_MAX when there is no limit. */
     virtual uint64_t lockable_memory() = 0;
+    /* How many entries vhost_vdpa has for the memory of a device (its parameter max_iotlb_entries);
+     * UINT64_MAX when this kernel sets no limit. */
+    virtual uint64_t map_entries() = 0;
     /* Takes memory out of this process's page tables, not out of the file that it is part of:
      * madvise(MADV_DONTNEED) of a shared mapping. Where that is not possible nothing happens. */
     virtual void forget_pages(uint64_t address, uint64_t size) = 0;

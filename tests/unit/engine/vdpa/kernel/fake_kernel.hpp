@@ -93,6 +93,7 @@ class FakeKernel final : public System {
     ssize_t write(int fd, const void *bytes, size_t size) override;
     uint64_t memory_size() override { return memory; }
     uint64_t lockable_memory() override { return UINT64_MAX; }
+    uint64_t map_entries() override { return 2048; }
     void forget_pages(uint64_t address, uint64_t size) override;
 
   private:

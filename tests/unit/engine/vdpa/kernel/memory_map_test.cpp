@@ -16,8 +16,10 @@ using testing::Pair;
 
 constexpr uint64_t mebibyte = uint64_t{1} << 20;
 constexpr uint64_t gibibyte = uint64_t{1} << 30;
+constexpr uint64_t small_page = 4096;
+constexpr uint64_t large_page = 2 * mebibyte;
 
-Region region(uint64_t guest, uint64_t size, uint64_t page_size = 4096) {
+Region region(uint64_t guest, uint64_t size, uint64_t page_size = small_page) {
     return {
         .guest = guest, .size = size, .host = guest + (uint64_t{1} << 45), .page_size = page_size};
 }
@@ -64,7 +66,7 @@ TEST_F(MemoryMapTest, UsesNoBatchesWhereTheKernelHasNone) {
 
 TEST_F(MemoryMapTest, HandsMemoryOverInPiecesThatEndOnTheirOwnMultiples) {
     MemoryMap map(device_, info_, 0);
-    ASSERT_TRUE(map.map({region(48 * mebibyte, 64 * mebibyte)}, going_on_));
+    ASSERT_TRUE(map.map({region(48 * mebibyte, 64 * mebibyte, large_page)}, going_on_));
     EXPECT_THAT(kernel_.calls(), ElementsAre("BATCH_BEGIN 0", "MAP 0 0x3000000 0x1000000",
                                              "MAP 0 0x4000000 0x2000000",
                                              "MAP 0 0x6000000 0x1000000", "BATCH_END 0"));
@@ -75,7 +77,8 @@ TEST_F(MemoryMapTest, HandsMemoryOverInPiecesThatEndOnTheirOwnMultiples) {
 
 TEST_F(MemoryMapTest, LeavesNoPageForTheLibraryToUnmap) {
     MemoryMap map(device_, info_, 0);
-    ASSERT_TRUE(map.map({region(0, 32 * mebibyte), region(gibibyte, mebibyte)}, going_on_));
+    ASSERT_TRUE(
+        map.map({region(0, 32 * mebibyte, large_page), region(gibibyte, mebibyte)}, going_on_));
     EXPECT_THAT(kernel_.forgotten_pages(),
                 ElementsAre(Pair(uint64_t{1} << 45, 32 * mebibyte),
                             Pair((uint64_t{1} << 45) + gibibyte, mebibyte)));
@@ -86,18 +89,28 @@ TEST_F(MemoryMapTest, LeavesNoPageForTheLibraryToUnmap) {
     EXPECT_TRUE(map.unmap());
 }
 
-TEST_F(MemoryMapTest, NeedsFewEntriesOfTheKernelsTable) {
-    constexpr uint64_t small = 4096;
-    constexpr uint64_t large = 2 * mebibyte;
-    EXPECT_EQ(piece_size(region(0, gibibyte, small), gibibyte), 32 * mebibyte);
-    EXPECT_EQ(piece_size(region(0, gibibyte, large), gibibyte), 32 * mebibyte);
-    EXPECT_EQ(piece_size(region(0, 64 * gibibyte, small), 64 * gibibyte), 64 * mebibyte)
-        << "16384 pages of 1 us each keep others waiting for less than 50 ms";
-    for (const uint64_t total : {64 * gibibyte, 100 * gibibyte, 128 * gibibyte}) {
-        EXPECT_LE(total / piece_size(region(0, total, small), total), 1536U) << total;
+TEST(PieceSize, LeavesEntriesOfTheKernelsTableForMemoryThatIsNotContiguous) {
+    constexpr uint64_t entries = 2048;
+    for (const uint64_t total : {gibibyte, 64 * gibibyte, 100 * gibibyte, 128 * gibibyte}) {
+        EXPECT_LE(total / piece_size(region(0, total, small_page), total, entries), 1536U) << total;
     }
-    EXPECT_LE(piece_size(region(0, 0, small), 1024 * gibibyte), 128 * mebibyte);
-    EXPECT_LE(1024 * gibibyte / piece_size(region(0, 0, large), 1024 * gibibyte), 1024U);
+    constexpr uint64_t much = 1024 * gibibyte;
+    EXPECT_LE(much / piece_size(region(0, much, large_page), much, entries), 1024U);
+}
+
+TEST(PieceSize, IsAFewMillisecondsWorthWhereTheTableHasRoom) {
+    constexpr uint64_t total = 64 * gibibyte;
+    EXPECT_EQ(piece_size(region(0, total, small_page), total, 65536), 16 * mebibyte);
+    EXPECT_EQ(piece_size(region(0, total, small_page), total, UINT64_MAX), 16 * mebibyte);
+    EXPECT_EQ(piece_size(region(0, total, large_page), total, UINT64_MAX), 32 * mebibyte);
+}
+
+TEST(PieceSize, IsBoundedWhateverTheTableHas) {
+    constexpr uint64_t total = 1024 * gibibyte;
+    for (const uint64_t entries : {uint64_t{0}, uint64_t{1}, uint64_t{2048}}) {
+        EXPECT_EQ(piece_size(region(0, total, small_page), total, entries), 128 * mebibyte)
+            << entries;
+    }
 }
 
 TEST_F(MemoryMapTest, StopsBetweenPiecesWhenCancelled) {
@@ -118,7 +131,8 @@ TEST_F(MemoryMapTest, StopsBetweenPiecesWhenCancelled) {
 }
 
 TEST_F(MemoryMapTest, LeavesNothingBehindWhicheverCallFails) {
-    const std::vector<Region> memory = {region(0, 64 * mebibyte), region(gibibyte, mebibyte)};
+    const std::vector<Region> memory = {region(0, 64 * mebibyte, large_page),
+                                        region(gibibyte, mebibyte)};
     for (size_t i = 0; i < 5; ++i) {
         kernel_.forget_calls();
         kernel_.fail_after(i, EFAULT);

@@ -198,6 +198,22 @@ Expected<std::string> VdpaDevices::bound_path(const std::string &name) {
     return found;
 }
 
+/* One of which nobody can say whether it is open may be, and the kernel would wait for its user. */
+Expected<void> VdpaDevices::check_free(const std::string &name) {
+    const std::string device = path(name);
+    const auto is_open = device.empty() ? NetResult<bool>(false) : kernel_->is_open(device);
+    if (!is_open) {
+        return fail(Reason::device_busy, "vDPA device " + name + " (" + device +
+                                             ") may be in use: it cannot be opened to see (" +
+                                             is_open.error().detail +
+                                             "); let the agent's unit have it, by "
+                                             "DeviceAllow=char-vhost-vdpa rw");
+    }
+    return *is_open ? fail(Reason::device_busy,
+                           "vDPA device " + name + " (" + device + ") is still open")
+                    : Expected<void>();
+}
+
 Expected<void> VdpaDevices::remove(const std::string &name) {
     if (auto loaded = record_.load_once(); !loaded) {
         return loaded;
@@ -210,10 +226,8 @@ Expected<void> VdpaDevices::remove(const std::string &name) {
         return tl::make_unexpected(is_there.error());
     }
     if (is_there && *is_there) {
-        const std::string device = path(name);
-        if (!device.empty() && kernel_->is_open(device)) {
-            return fail(Reason::device_busy,
-                        "vDPA device " + name + " (" + device + ") is still open");
+        if (auto free = check_free(name); !free) {
+            return free;
         }
         const auto removed = kernel_->remove(name);
         if (!removed && !removed.error().is_gone()) {

@@ -23,8 +23,8 @@ class VdpaDevices {
      * unless somebody has it open; then it is named in `notes`. A device that the kernel's own
      * virtio driver took is handed to vhost_vdpa. */
     Expected<VdpaService::Made> ensure(const VdpaSpec &spec);
-    /* See VdpaService::remove_vdpa(). Error: device-busy while somebody has it open, for the
-     * kernel would wait for him, and everybody else who asks about vDPA for the kernel. */
+    /* See VdpaService::remove_vdpa(). Error: device-busy while somebody has it open, or may have,
+     * for the kernel would wait for him, and everybody else who asks about vDPA for the kernel. */
     Expected<void> remove(const std::string &name);
     /* See VdpaService::owned_vdpa(). */
     Expected<std::vector<std::string>> owned();
@@ -38,6 +38,8 @@ class VdpaDevices {
     Expected<bool> has_ours(const std::string &name, bool is_wanted);
     Expected<std::vector<std::string>> add(const VdpaSpec &spec);
     Expected<std::string> bound_path(const std::string &name);
+    /* device-busy, when somebody has it open, or when that cannot be found out. */
+    Expected<void> check_free(const std::string &name);
     std::string path(const std::string &name) const;
 
     std::unique_ptr<VdpaKernel> kernel_;

@@ -10,6 +10,7 @@
 
 #include "ovs-vdpa-agent/host/attributes.hpp"
 #include "ovs-vdpa-agent/host/mac.hpp"
+#include "schema/support/error.hpp"
 #include "schema/support/unique_fd.hpp"
 
 namespace vdpa::agent::host {
@@ -114,10 +115,20 @@ NetResult<VdpaCounters> KernelVdpa::counters(const std::string &name, uint32_t q
     return done.map([&counters] { return counters; });
 }
 
-bool KernelVdpa::is_open(const std::string &path) {
-    // One at a time may have it open (vhost_vdpa_open() in drivers/vhost/vdpa.c).
+NetResult<bool> KernelVdpa::is_open(const std::string &path) {
+    // One at a time may have it open, which the driver looks at before everything else
+    // (vhost_vdpa_open() in drivers/vhost/vdpa.c): after any other error of its nobody has.
     const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
-    return !fd && errno == EBUSY;
+    const int error = fd ? 0 : errno;
+    switch (error) {
+        case EPERM:  // says the device cgroup to a unit without DeviceAllow=, however privileged
+        case EACCES:
+        case EMFILE:
+        case ENFILE:
+            return tl::make_unexpected(NetlinkError{error, errno_text(error)});
+        default:
+            return error == EBUSY;
+    }
 }
 
 }  // namespace vdpa::agent::host

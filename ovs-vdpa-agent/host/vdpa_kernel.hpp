@@ -27,8 +27,9 @@ class VdpaKernel {
     virtual NetResult<void> remove(const std::string &name) = 0;
     /* Vendor statistics of one queue. */
     virtual NetResult<VdpaCounters> counters(const std::string &name, uint32_t queue) = 0;
-    /* Whether somebody has the character device open. If nobody has, this resets the device. */
-    virtual bool is_open(const std::string &path) = 0;
+    /* Whether somebody has the character device open. If nobody has, this resets the device. Error:
+     * this process may not look, so nobody knows. */
+    virtual NetResult<bool> is_open(const std::string &path) = 0;
 };
 
 /* By the vdpa netlink family, which is there in the initial network namespace only. */
@@ -38,7 +39,7 @@ class KernelVdpa : public VdpaKernel {
     NetResult<void> add(const VdpaSpec &spec) override;
     NetResult<void> remove(const std::string &name) override;
     NetResult<VdpaCounters> counters(const std::string &name, uint32_t queue) override;
-    bool is_open(const std::string &path) override;
+    NetResult<bool> is_open(const std::string &path) override;
 
   private:
     /* A request about the device; `each` is called for the answers. */

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ovs-vdpa-agent/host/vdpa_devices.hpp"
 
+#include <sys/resource.h>
+
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 
+#include "ovs-vdpa-agent/host/vdpa_kernel.hpp"
 #include "ovs-vdpa-agent/host/vdpa_worker.hpp"
 #include "tests/unit/agent/host/control_loop.hpp"
 #include "tests/unit/agent/host/namespace_fixture.hpp"
@@ -29,6 +32,7 @@ struct FakeState {
     bool takes_mtu = true;
     bool takes_pairs = true;
     bool is_open = false;
+    int open_error = 0;
     int error = 0;
     unsigned tries = 0;
     unsigned removals = 0;
@@ -93,8 +97,11 @@ class FakeVdpa : public VdpaKernel {
         return found == state_.counters.end() ? refused(EINVAL)
                                               : NetResult<VdpaCounters>(found->second);
     }
-    bool is_open(const std::string &path) override {
+    NetResult<bool> is_open(const std::string &path) override {
         EXPECT_EQ(path, "/dev/vhost-vdpa-7");
+        if (state_.open_error != 0) {
+            return refused(state_.open_error);
+        }
         return state_.is_open;
     }
 
@@ -244,6 +251,39 @@ TEST_F(VdpaDevicesTest, that_are_open_are_never_removed) {
     ASSERT_TRUE(open().remove("vm1"));
     EXPECT_THAT(state.devices, IsEmpty());
     EXPECT_THAT(*open().owned(), IsEmpty());
+}
+
+TEST_F(VdpaDevicesTest, that_may_be_open_for_all_that_is_known_are_not_removed) {
+    ASSERT_TRUE(open().ensure(spec));
+    state.open_error = EPERM;
+    const auto removed = open().remove("vm1");
+    ASSERT_FALSE(removed);
+    EXPECT_EQ(removed.error().reason, Reason::device_busy);
+    EXPECT_THAT(removed.error().detail,
+                AllOf(HasSubstr("/dev/vhost-vdpa-7"), HasSubstr("DeviceAllow=char-vhost-vdpa")));
+    VdpaSpec other = spec;
+    other.mtu = 1500;
+    const auto made = open().ensure(other);
+    ASSERT_TRUE(made) << "a guest may have it";
+    EXPECT_THAT(made->notes, ElementsAre(HasSubstr("in use")));
+    EXPECT_EQ(state.removals, 0U);
+    EXPECT_EQ(state.devices["vm1"], spec);
+}
+
+TEST(KernelVdpaTest, knows_of_a_device_whether_it_is_open_only_if_it_can_look) {
+    const Folder folder;
+    KernelVdpa kernel;
+    std::ofstream(folder.path("device"));
+    EXPECT_FALSE(kernel.is_open(folder.path("device")).value());
+    EXPECT_FALSE(kernel.is_open(folder.path("gone")).value());
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    const auto unknown = kernel.is_open(folder.path("device"));
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+    ASSERT_FALSE(unknown);
+    EXPECT_EQ(unknown.error().code, EMFILE);
 }
 
 TEST_F(VdpaDevicesTest, that_are_gone_may_be_removed) {

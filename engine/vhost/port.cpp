@@ -4,7 +4,6 @@
 #include <rte_vhost.h>
 
 #include "engine/vhost/callbacks.hpp"
-#include "engine/vhost/memory_guard.hpp"
 #include "engine/vhost/registry.hpp"
 
 namespace vdpa::engine::vhost {
@@ -179,7 +178,6 @@ void Port::on_datapath_changed() {
 void Port::forget_connection() {
     if (vid_ >= 0) {
         Registry::instance().clear_connection(vid_, this);
-        MemoryGuard::instance().forget(vid_);
     }
     vid_ = -1;
     socket_ = {};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/vhost/registry.hpp"
 
+#include "engine/vhost/memory_guard.hpp"
 #include "engine/vhost/port.hpp"
 
 namespace vdpa::engine::vhost {
@@ -35,13 +36,19 @@ std::string Registry::display_name(const std::string &library_path) {
 
 void Registry::set_connection(int vid, Port *port) {
     if (vid >= 0 && static_cast<size_t>(vid) < max_connections) {
+        const std::lock_guard lock(connections_mutex_);
+        MemoryGuard::instance().forget(vid);
         connections_[static_cast<size_t>(vid)].store(port, std::memory_order_release);
     }
 }
 
 void Registry::clear_connection(int vid, Port *port) {
     if (vid >= 0 && static_cast<size_t>(vid) < max_connections) {
-        connections_[static_cast<size_t>(vid)].compare_exchange_strong(port, nullptr);
+        // In one: a connection that gets the number in between would lose its protection for good.
+        const std::lock_guard lock(connections_mutex_);
+        if (connections_[static_cast<size_t>(vid)].compare_exchange_strong(port, nullptr)) {
+            MemoryGuard::instance().forget(vid);
+        }
     }
 }
 

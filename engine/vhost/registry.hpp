@@ -25,10 +25,11 @@ class Registry {
     /* The name of the port registered with `library_path`, or that path. For the log. */
     std::string display_name(const std::string &library_path);
 
-    /* The connection `vid` is with `port` from now on. */
+    /* The connection `vid` is with `port` from now on. What MemoryGuard knows of an earlier one
+     * with that number is forgotten. */
     void set_connection(int vid, Port *port);
-    /* The connection `vid` of `port` has ended. The library may have given the number to another
-     * port's connection by now, which is left alone. */
+    /* The connection `vid` of `port` has ended, and MemoryGuard forgets it. The library may have
+     * given the number to another port's connection by now, which is left alone. */
     void clear_connection(int vid, Port *port);
     /* Null for a connection that was refused. Takes no lock. */
     Port *connection(int vid) const;
@@ -39,6 +40,7 @@ class Registry {
 
     std::mutex mutex_;
     std::unordered_map<std::string, Port *> ports_;
+    std::mutex connections_mutex_;  // of who changes them
     std::array<std::atomic<Port *>, max_connections> connections_{};
 };
 

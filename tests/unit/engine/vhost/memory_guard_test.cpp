@@ -9,6 +9,8 @@
 #include <atomic>
 #include <thread>
 
+#include "engine/vhost/registry.hpp"
+
 namespace vdpa::engine::vhost {
 namespace {
 
@@ -64,6 +66,31 @@ class MemoryGuardTest : public testing::Test {
 
     MemoryGuard &guard = MemoryGuard::instance();
 };
+
+/* The library gives the number of a connection away as soon as it has ended, before the port whose
+ * it was knows. */
+TEST_F(MemoryGuardTest, AConnectionStaysProtectedWhenAnEarlierOneOfItsNumberIsForgotten) {
+    auto &registry = Registry::instance();
+    std::array<char, 2> ports{};
+    auto *const first = reinterpret_cast<Port *>(&ports[0]);
+    auto *const second = reinterpret_cast<Port *>(&ports[1]);
+    const SharedFile earlier(4 * page);
+    const SharedFile file(4 * page);
+    registry.set_connection(3, first);
+    protect(3, earlier.area());
+    registry.set_connection(3, second);
+    EXPECT_FALSE(guard.replace(earlier.area().begin)) << "that is nobody's memory any more";
+    protect(3, file.area());
+    registry.clear_connection(3, first);
+    EXPECT_EQ(registry.connection(3), second);
+    file.truncate(page);
+    EXPECT_EQ(file.bytes[3 * page], 0);
+    EXPECT_TRUE(guard.take_lost(3));
+
+    registry.clear_connection(3, second);
+    EXPECT_EQ(registry.connection(3), nullptr);
+    EXPECT_FALSE(guard.replace(file.area().begin));
+}
 
 TEST_F(MemoryGuardTest, WhatWasTruncatedIsZeroAndNamesItsConnection) {
     const SharedFile file(4 * page);

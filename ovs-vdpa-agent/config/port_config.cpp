@@ -18,6 +18,10 @@ using schema::StringMap;
 
 constexpr uint32_t default_perms = 0660;
 
+/* What the engine takes (schema/engine.json, PortSpec), and what the record of what we own is read
+ * back with (host/owned_json.cpp): a longer name in it would make all of it unreadable. */
+constexpr size_t longest_name = 255;
+
 /* Whoever writes the database decides how long a value is; what is said of it is bounded. */
 std::string excerpt(const std::string &value) {
     return value.substr(0, 200);
@@ -86,6 +90,13 @@ void check_name_and_type(const ovs::InterfaceRow &row, std::vector<Error> &error
             {Reason::bad_name, excerpt(row.name) +
                                    ": is the name of no netdev; at most 15 bytes, without slash, "
                                    "colon, percent sign and white space"});
+    }
+    // That of a dpdk port is no netdev's, and may be of any length.
+    if (row.name.size() > longest_name) {
+        errors.push_back({Reason::bad_name, excerpt(row.name) + "...: has " +
+                                                std::to_string(row.name.size()) +
+                                                " bytes; a vDPA port's name has at most " +
+                                                std::to_string(longest_name)});
     }
 }
 

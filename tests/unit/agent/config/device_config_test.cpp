@@ -82,6 +82,16 @@ TEST_F(DeviceConfig, of_a_dpdk_port_has_the_representor_of_its_devargs) {
     EXPECT_EQ(wanted.representor->number, 3U);
 }
 
+TEST_F(DeviceConfig, of_a_dpdk_port_may_have_a_name_that_engine_and_record_can_hold) {
+    row.type = "dpdk";
+    row.options["dpdk-devargs"] = "0000:43:00.0,representor=[3]";
+    row.name = std::string(255, 'x');
+    EXPECT_TRUE(request().is_dpdk_port);
+    row.name += "x";
+    EXPECT_EQ(error().reason, Reason::bad_name);
+    EXPECT_THAT(error().detail, HasSubstr("256"));
+}
+
 TEST_F(DeviceConfig, does_not_look_at_devargs_of_other_types) {
     row.options["dpdk-devargs"] = "nonsense";
     EXPECT_EQ(request().representor, std::nullopt);

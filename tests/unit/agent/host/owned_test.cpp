@@ -83,6 +83,21 @@ TEST_F(OwnedFileTest, takes_names_that_need_quoting) {
     EXPECT_EQ(next.tap("a\"\\\xc3\xa4"), 7);
 }
 
+TEST_F(OwnedFileTest, takes_the_longest_name_that_a_port_may_have) {
+    const std::string longest(255, 'x');
+    OwnedFile file(path);
+    ASSERT_TRUE(file.load());
+    ASSERT_TRUE(file.change([&](Owned &owned) {
+        owned.vdpa[longest] = {.management = "vdpasim_net"};
+        owned.representors[longest].port.function.pf = {"pci", "0000:43:00.0"};
+    }));
+    OwnedFile again(path);
+    const auto loaded = again.load();
+    ASSERT_TRUE(loaded) << loaded.error().detail;
+    EXPECT_TRUE(again.vdpa(longest));
+    EXPECT_TRUE(again.representor(longest));
+}
+
 TEST_F(OwnedFileTest, of_an_earlier_boot_says_nothing_of_this_one) {
     write(R"({"version": 1, "boot_id": "earlier", "taps": {"vm1": 7}})");
     OwnedFile file(path);

@@ -66,6 +66,9 @@ void InventoryMonitor::start() {
 }
 
 void InventoryMonitor::on_uevent(const std::optional<Uevent> &event) {
+    if (event && event->subsystem == "net" && event->is_virtual()) {
+        return;  // no device's netdev: each TAP that is made, renamed or deleted is told of
+    }
     const auto is_of = [&event](const char *subsystem) {
         return !event || event->subsystem == subsystem;
     };

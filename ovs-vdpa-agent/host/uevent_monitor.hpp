@@ -18,6 +18,10 @@ struct Uevent {
     std::string subsystem;  // the bus or class: pci, vdpa, module
     std::string path;       // below /sys
 
+    /* Whether there is no device behind it, as with TAPs and bridges (get_device_parent() in the
+     * kernel's drivers/base/core.c). */
+    bool is_virtual() const { return path.starts_with("/devices/virtual/"); }
+
     bool operator==(const Uevent &) const = default;
 };
 

@@ -31,6 +31,12 @@ TEST(Uevent, that_is_something_else_is_not_read) {
     EXPECT_EQ(parse_uevent("libudev\0\xfe\xed\xca\xfe SUBSYSTEM=pci\0"s), std::nullopt);
 }
 
+TEST(Uevent, tells_whether_there_is_a_device_behind_it) {
+    EXPECT_TRUE((Uevent{"add", "net", "/devices/virtual/net/vm1"}).is_virtual());
+    EXPECT_FALSE((Uevent{"add", "net", "/devices/netdevsim10/net/eni10np1"}).is_virtual());
+    EXPECT_FALSE((Uevent{"move", "net", "/devices/pci0000:40/0000:43:00.2/net/v"}).is_virtual());
+}
+
 class UeventMonitorTest : public NamespaceTest {
   protected:
     testing::AssertionResult until(const std::function<bool()> &condition) {

@@ -22,8 +22,9 @@ using schema::Reason;
 
 /* That of some thousand representors is one megabyte. */
 constexpr size_t max_file = size_t{16} << 20U;
-/* What is no longer is written whole: that costs no more than any write. */
-constexpr size_t small_file = 4096;
+/* So long the changes of a short record may become. To write it whole makes a file and deletes one,
+ * which a disk's filesystem takes ten times as long for as for appending a line. */
+constexpr size_t most_changes = 16384;
 /* Of each kind. No host has as many. */
 constexpr size_t max_entries = 16384;
 
@@ -118,6 +119,15 @@ std::optional<size_t> size_of(const std::string &path) {
                                               : std::nullopt;
 }
 
+template <typename Key, typename Value>
+void put(std::map<Key, Value> &map, const Key &key, const std::optional<Value> &value) {
+    if (value) {
+        map[key] = *value;
+    } else {
+        map.erase(key);
+    }
+}
+
 template <typename Map>
 auto look_up(const Map &map, const std::string &key) {
     const auto found = map.find(key);
@@ -129,7 +139,10 @@ auto look_up(const Map &map, const std::string &key) {
 struct OwnedFile::State {
     explicit State(std::string file) : path(std::move(file)) {}
     Expected<void> load();
-    Expected<void> write(const Owned &changed);
+    /* Writes that what was `before` is `after`: the record, or the part of it that has changed.
+     * `whole` makes the record as it is to be. */
+    Expected<void> write(const Owned &before, const Owned &after,
+                         const std::function<Owned()> &whole);
     Expected<void> write_whole(const Owned &changed);
     bool is_as_left() const;
 
@@ -179,11 +192,13 @@ Expected<void> OwnedFile::State::load() {
     return {};
 }
 
-Expected<void> OwnedFile::State::write(const Owned &changed) {
+Expected<void> OwnedFile::State::write(const Owned &before, const Owned &after,
+                                       const std::function<Owned()> &whole) {
     std::string text = changes_size == 0 ? write_changes_head(serial) : "";
-    text += write_changes(owned, changed);
-    if (is_broken || size <= small_file || changes_size + text.size() > size || !is_as_left()) {
-        return write_whole(changed);
+    text += write_changes(before, after);
+    const bool is_long = changes_size + text.size() > std::max(size, most_changes);
+    if (is_broken || size == 0 || is_long || !is_as_left()) {
+        return write_whole(whole());
     }
     auto written = append_file(changes_path, changes_size == 0, text);
     is_broken = !written;
@@ -257,11 +272,47 @@ Expected<void> OwnedFile::change(const std::function<void(Owned &)> &edit) {
                   changed.vdpa.size(), changed.pfs.size()}) > max_entries) {
         return record_failed(state_->path, "would have too many entries");
     }
-    if (auto written = state_->write(changed); !written) {
+    const auto whole = [&changed] { return changed; };
+    if (auto written = state_->write(state_->owned, changed, whole); !written) {
         return written;
     }
     state_->owned = std::move(changed);
     return {};
+}
+
+/* The same as change(), without touching the entries of all the others. */
+Expected<void> OwnedFile::change_tap(const std::string &name,
+                                     const std::function<void(Owned &)> &edit) {
+    const std::lock_guard lock(state_->mutex);
+    if (!state_->loaded) {
+        return record_failed(state_->path, "could not be read, so it is not written");
+    }
+    Owned &owned = state_->owned;
+    Owned before;
+    put(before.taps, name, look_up(owned.taps, name));
+    put(before.unfinished_taps, name, look_up(owned.unfinished_taps, name));
+    Owned after = before;
+    edit(after);
+    if (after == before) {
+        return {};
+    }
+    if (owned.taps.size() - before.taps.size() + after.taps.size() > max_entries) {
+        return record_failed(state_->path, "would have too many entries");
+    }
+    const auto take = [&name, &after](Owned &into) {
+        put(into.taps, name, look_up(after.taps, name));
+        put(into.unfinished_taps, name, look_up(after.unfinished_taps, name));
+    };
+    const auto whole = [&owned, &take] {
+        Owned changed = owned;
+        take(changed);
+        return changed;
+    };
+    auto written = state_->write(before, after, whole);
+    if (written) {
+        take(owned);
+    }
+    return written;
 }
 
 bool OwnedFile::has_finished_tap(const std::string &name) const {
@@ -270,7 +321,7 @@ bool OwnedFile::has_finished_tap(const std::string &name) const {
 }
 
 Expected<void> OwnedFile::begin_tap(const std::string &name, int ifindex) {
-    return change([&](Owned &owned) {
+    return change_tap(name, [&](Owned &owned) {
         // One that was ready before is missed even if this one does not get so far.
         if (!owned.taps.contains(name) || owned.unfinished_taps.contains(name)) {
             owned.unfinished_taps[name] = ifindex;
@@ -280,14 +331,14 @@ Expected<void> OwnedFile::begin_tap(const std::string &name, int ifindex) {
 }
 
 Expected<void> OwnedFile::set_tap(const std::string &name, int ifindex) {
-    return change([&](Owned &owned) {
+    return change_tap(name, [&](Owned &owned) {
         owned.taps[name] = ifindex;
         owned.unfinished_taps.erase(name);
     });
 }
 
 Expected<void> OwnedFile::forget_tap(const std::string &name) {
-    return change([&](Owned &owned) {
+    return change_tap(name, [&](Owned &owned) {
         owned.taps.erase(name);
         owned.unfinished_taps.erase(name);
     });

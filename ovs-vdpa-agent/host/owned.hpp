@@ -84,9 +84,9 @@ Expected<OwnedText> read_owned(const std::string &text, const std::string &chang
  * Lives in the run directory. Entries of an earlier boot are dropped: interface indexes mean
  * nothing after a reboot. Copies share one record. Thread-safe.
  *
- * A record that fits into a page is written whole. The changes of a longer one are appended to
- * PATH.changes, so that each costs what it says and not what all VFs of the host do, until that
- * file would be longer than the record: then the record is written whole again. */
+ * Changes are appended to PATH.changes, so that each costs what it says and not what all ports of
+ * the host do, until that file would be longer than the record and 16 KiB: then the record is
+ * written whole again. */
 class OwnedFile {
   public:
     explicit OwnedFile(std::string path);
@@ -116,6 +116,8 @@ class OwnedFile {
     Expected<void> forget_tap(const std::string &name);
 
   private:
+    Expected<void> change_tap(const std::string &name, const std::function<void(Owned &)> &edit);
+
     struct State;
     std::shared_ptr<State> state_;
 };

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -12,7 +14,7 @@ namespace {
 using schema::Reason;
 using testing::HasSubstr;
 
-/* A record that does not fit into a page. */
+/* A record that is longer than most. */
 class LongOwnedFile : public testing::Test {
   protected:
     void SetUp() override {
@@ -204,6 +206,31 @@ TEST_F(LongOwnedFile, costs_a_change_of_one_entry_what_that_entry_says) {
         return bytes / static_cast<size_t>(count);
     };
     EXPECT_LT(bytes_for(1000), 600U) << "bytes a change; the whole is 80 times as long";
+}
+
+TEST(ShortOwnedFile, is_written_whole_once_for_many_changes) {
+    const Folder folder;
+    const std::string path = folder.path("owned.json");
+    OwnedFile file(path);
+    ASSERT_TRUE(file.load());
+    ASSERT_TRUE(file.set_tap("vm0", 1));
+    const auto inode = [&path] {
+        struct stat status {};
+        EXPECT_EQ(::stat(path.c_str(), &status), 0);
+        return status.st_ino;
+    };
+    int whole = 0;
+    for (int i = 1; i <= 200; i++) {
+        const auto before = inode();
+        ASSERT_TRUE(file.begin_tap("vm" + std::to_string(i), i));
+        ASSERT_TRUE(file.set_tap("vm" + std::to_string(i), i));
+        whole += inode() == before ? 0 : 1;
+    }
+    EXPECT_LE(whole, 1);
+    OwnedFile next(path);
+    ASSERT_TRUE(next.load());
+    EXPECT_EQ(next.get(), file.get());
+    EXPECT_EQ(next.taps().size(), 201U);
 }
 
 }  // namespace

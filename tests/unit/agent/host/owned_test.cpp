@@ -117,6 +117,8 @@ TEST_F(OwnedFileTest, that_cannot_be_written_stays_as_it_was) {
     OwnedFile file(path);
     ASSERT_TRUE(file.load_once());
     ASSERT_TRUE(file.set_tap("vm1", 7));
+    // One that cannot be appended to either, as it is not as it was left.
+    std::ofstream(path, std::ios::app) << " ";
     std::filesystem::create_directory(path + ".new");
     const auto set = file.set_tap("vm2", 8);
     ASSERT_FALSE(set);

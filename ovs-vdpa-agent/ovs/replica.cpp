@@ -178,11 +178,14 @@ void Replica::collect_bridges() {
     for (const ovda_row *row : Rows::tracked(db_, OVDA_BRIDGE)) {
         const ovda_uuid bridge = ovda_row_uuid(row);
         const bool deleted = ovda_row_is_deleted(row);
+        const bool concerns_all = !deleted && ovda_bridge_settings_updated(row);
         for (const auto &[name, port] : ports_) {
             const bool was_on = port.bridge && UuidEqual{}(*port.bridge, bridge);
             const auto found = port_of_interface_.find(port.uuid);
-            if (was_on || (!deleted && found != port_of_interface_.end() &&
-                           ovda_bridge_has_port(row, found->second))) {
+            const bool is_on = !deleted && found != port_of_interface_.end() &&
+                               ovda_bridge_has_port(row, found->second);
+            /* Ports that come and go do not concern those that stay. */
+            if (was_on != is_on || (is_on && concerns_all)) {
                 changed_.insert(name);
             }
         }

@@ -185,6 +185,11 @@ const char *ovda_bridge_datapath_type(const struct ovda_row *row) {
     return RECORD(vdparec_bridge, row)->datapath_type;
 }
 
+bool ovda_bridge_settings_updated(const struct ovda_row *row) {
+    return ovsdb_idl_track_is_updated(idl_row(row), &vdparec_bridge_col_name) ||
+           ovsdb_idl_track_is_updated(idl_row(row), &vdparec_bridge_col_datapath_type);
+}
+
 static int compare_uuids(const void *a, const void *b) {
     return uuid_compare_3way(a, b);
 }

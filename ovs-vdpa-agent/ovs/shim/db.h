@@ -75,6 +75,8 @@ bool ovda_port_interfaces_updated(const struct ovda_row *row);
 
 const char *ovda_bridge_name(const struct ovda_row *row);
 const char *ovda_bridge_datapath_type(const struct ovda_row *row);
+/* Of a tracked row: whether one of these two may have changed. */
+bool ovda_bridge_settings_updated(const struct ovda_row *row);
 /* In time that grows with the logarithm of the number of ports. */
 bool ovda_bridge_has_port(const struct ovda_row *row, struct ovda_uuid port);
 

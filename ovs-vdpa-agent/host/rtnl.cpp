@@ -199,9 +199,12 @@ NetResult<std::optional<Link>> Rtnl::find(int ifindex) {
     return request ? get_link(socket_, request.get()) : no_memory();
 }
 
-NetResult<void> Rtnl::set_alias(int ifindex, const std::string &alias) {
-    const NlMessage request = link_request(RTM_NEWLINK, ifindex);
-    if (!request || nla_put_string(request.get(), IFLA_IFALIAS, alias.c_str()) < 0) {
+NetResult<void> Rtnl::set_up_as(int ifindex, const LinkSetup &setup) {
+    const NlMessage request = link_request(RTM_NEWLINK, ifindex, setup.flags, setup.flags);
+    if (!request || nla_put_string(request.get(), IFLA_IFNAME, setup.name.c_str()) < 0 ||
+        nla_put_string(request.get(), IFLA_IFALIAS, setup.alias.c_str()) < 0 ||
+        (setup.address &&
+         nla_put(request.get(), IFLA_ADDRESS, ETH_ALEN, setup.address->data()) < 0)) {
         return no_memory();
     }
     return socket_.run(request.get());

@@ -72,6 +72,14 @@ int set_receive_buffer(nl_sock *socket, int size);
 /* Sends a request that parse_vf_macs() reads the answer to. Returns a negative libnl code. */
 int request_vf_macs(nl_sock *socket, int ifindex);
 
+/* What a netdev is to become. */
+struct LinkSetup {
+    std::string name;
+    std::string alias;
+    std::optional<Mac> address = {};  // none: as it is
+    unsigned flags = 0;               // IFF_*, to be set beside those that are
+};
+
 /* Synchronous rtnetlink requests (rtnetlink(7)). Not thread-safe; each blocks for as long as the
  * kernel's rtnl lock takes. What is to be changed and is not there is an error that is_gone(). */
 class Rtnl {
@@ -82,7 +90,10 @@ class Rtnl {
     NetResult<std::optional<Link>> find(const std::string &name);
     NetResult<std::optional<Link>> find(int ifindex);
 
-    NetResult<void> set_alias(int ifindex, const std::string &alias);
+    /* All of it by one request, under one hold of the rtnl lock, in the order of the fields but for
+     * the address, which comes first (do_setlink() in net/core/rtnetlink.c). What fails leaves what
+     * was done before it. EEXIST: another netdev has the name. */
+    NetResult<void> set_up_as(int ifindex, const LinkSetup &setup);
     NetResult<void> set_up(int ifindex, bool up);
     NetResult<void> set_mtu(int ifindex, uint32_t mtu);
     /* Before Linux 6.2 one that is up cannot be renamed (EBUSY). */

@@ -10,6 +10,7 @@
 #include "ovs-vdpa-agent/host/owned.hpp"
 #include "ovs-vdpa-agent/host/rtnl.hpp"
 #include "schema/support/error.hpp"
+#include "schema/support/unique_fd.hpp"
 
 namespace vdpa::agent::host {
 
@@ -64,12 +65,15 @@ class Taps {
     Expected<std::vector<std::string>> owned();
 
   private:
-    Taps(Rtnl rtnl, OwnedFile record) : rtnl_(std::move(rtnl)), record_(std::move(record)) {}
+    Taps(Rtnl rtnl, UniqueFd socket, OwnedFile record)
+        : rtnl_(std::move(rtnl)), socket_(std::move(socket)), record_(std::move(record)) {}
     Expected<std::optional<Link>> find_ours(const std::string &name);
     Expected<TapState> adopt(const Link &found, const std::string &name, const TapSpec &spec);
     Expected<TapState> create(const std::string &name, const TapSpec &spec);
+    Expected<void> name_and_set_up(int ifindex, const std::string &name, bool is_new);
 
     Rtnl rtnl_;
+    UniqueFd socket_;  // for the ioctls of netdevice(7)
     OwnedFile record_;
 };
 

@@ -51,6 +51,22 @@ TEST_F(RtnlTest, renames_a_netdev) {
     EXPECT_EQ(taken.error().code, EEXIST);
 }
 
+TEST_F(RtnlTest, makes_all_of_a_netdev_in_one_request) {
+    const unsigned before = link().flags;
+    LinkSetup setup{.name = "n2",
+                    .alias = "mark",
+                    .address = Mac{2, 0, 0, 0, 0, 1},
+                    .flags = IFF_UP | IFF_NOARP};
+    EXPECT_EQ(rtnl->set_up_as(n1, setup).error().code, EEXIST);
+    EXPECT_EQ(link().flags & IFF_UP, 0U);
+    setup.name = "n3";
+    ASSERT_TRUE(rtnl->set_up_as(n1, setup));
+    EXPECT_EQ(link().name, "n3");
+    EXPECT_EQ(link().alias, "mark");
+    EXPECT_EQ(link().flags & (IFF_UP | IFF_NOARP), unsigned{IFF_UP | IFF_NOARP});
+    EXPECT_EQ(link().flags & IFF_MULTICAST, before & IFF_MULTICAST);
+}
+
 TEST_F(RtnlTest, keeps_the_other_flags_when_it_sets_one_up_or_down) {
     const unsigned before = link().flags;
     ASSERT_TRUE(rtnl->set_up(n1, true));
@@ -89,7 +105,8 @@ TEST_F(RtnlTest, says_that_what_is_to_be_changed_is_gone) {
     for (const auto &done :
          {rtnl->rename(no_such_index, "n3"), rtnl->set_up(no_such_index, true),
           rtnl->set_mtu(no_such_index, 1500), rtnl->add_altname(no_such_index, "old1"),
-          rtnl->remove_altname(no_such_index, "old1"), rtnl->set_alias(no_such_index, "text"),
+          rtnl->remove_altname(no_such_index, "old1"),
+          rtnl->set_up_as(no_such_index, {"n3", "text"}),
           rtnl->set_vf_mac(no_such_index, 0, Mac{2, 0, 0, 0, 0, 1})}) {
         ASSERT_FALSE(done);
         EXPECT_TRUE(done.error().is_gone()) << done.error().detail;

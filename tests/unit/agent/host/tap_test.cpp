@@ -187,6 +187,19 @@ TEST_F(TapTest, that_was_renamed_by_hand_gets_its_name_back) {
     EXPECT_TRUE(is_set_up(*find("vm1")));
 }
 
+TEST_F(TapTest, that_was_left_in_the_making_is_finished) {
+    const auto made = open_taps().ensure("vm1", {});
+    ASSERT_TRUE(made);
+    // As a kill before the last step leaves it.
+    rename_by_hand("vm1", "ovda0123abcd");
+    const auto again = open_taps().ensure("vm1", {});
+    ASSERT_TRUE(again) << again.error().detail;
+    EXPECT_EQ(again->ifindex, made->ifindex);
+    EXPECT_FALSE(find("ovda0123abcd"));
+    EXPECT_TRUE(is_set_up(*find("vm1")));
+    EXPECT_EQ(find("vm1")->alias, "ovs-vdpa-agent");
+}
+
 TEST_F(TapTest, that_was_renamed_by_hand_is_deleted_too) {
     Taps taps = open_taps();
     ASSERT_TRUE(taps.ensure("vm1", {}));

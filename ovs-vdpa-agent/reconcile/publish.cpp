@@ -14,6 +14,8 @@ using schema::Reason;
 using schema::State;
 
 const log::Module module("port");
+/* For how many times the delay of a first report it is kept back at most. */
+constexpr int longest_delay = 10;
 /* A guest can make its port change state as often as it likes. */
 log::RateLimit limit(600, 500);
 
@@ -238,7 +240,7 @@ void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Er
     if (is_new && view.state == State::provisioning && env_.first_report_delay.count() > 0) {
         defer(port.name, report::port_status(view));
     } else {
-        deferred_.erase(port.name);
+        overtaken_ += deferred_.erase(port.name);
         updates_.push_back(report::port_status(view));
     }
 }
@@ -259,21 +261,32 @@ void Reconciler::report_release(Port &port) {
 void Reconciler::defer(const std::string &port, ovs::StatusUpdate update) {
     const bool is_first = deferred_.empty();
     deferred_[port] = std::move(update);
-    if (!is_first) {
-        return;
+    if (is_first) {
+        overtaken_ = 0;
+        deferred_until_ =
+            std::chrono::steady_clock::now() + longest_delay * env_.first_report_delay;
+        wait_for_deferred();
     }
+}
+
+void Reconciler::wait_for_deferred() {
     deferred_timer_.expires_after(env_.first_report_delay);
     deferred_timer_.async_wait([this](const boost::system::error_code &cancelled) {
-        if (cancelled) {
+        if (cancelled || deferred_.empty()) {
+            return;
+        }
+        // Ports come by the hundred, too, and while some become ready the others only wait for
+        // their turn.
+        const bool goes_on = std::exchange(overtaken_, 0) > 0;
+        if (goes_on && std::chrono::steady_clock::now() < deferred_until_) {
+            wait_for_deferred();
             return;
         }
         std::vector<ovs::StatusUpdate> due;
         for (auto &[name, deferred] : std::exchange(deferred_, {})) {
             due.push_back(std::move(deferred));
         }
-        if (!due.empty()) {
-            env_.set_status(std::move(due));
-        }
+        env_.set_status(std::move(due));
     });
 }
 

@@ -51,8 +51,9 @@ class Reconciler : public engine::EngineListener {
          * May be empty. */
         std::function<void()> on_first_pass;
         BackoffLimits backoff;
-        /* How long it is kept back that a new port is being provisioned, which mostly takes less.
-         * At each change of a row ovs-vswitchd looks at all of its ports anew. */
+        /* How long it is kept back that a new port is being provisioned, which mostly takes less;
+         * longer, while others that came with it become ready. ovsdb-server and all who follow the
+         * row have as much work with that as with the status which comes next. */
         std::chrono::milliseconds first_report_delay{100};
         /* How long a vDPA device is not made yet, for ovs-vswitchd to tell the port's MTU. */
         std::chrono::milliseconds mtu_patience{1000};
@@ -224,6 +225,7 @@ class Reconciler : public engine::EngineListener {
     void report(Port &port, const Verdict &verdict, const std::vector<Error> &notices);
     void report_release(Port &port);
     void defer(const std::string &port, ovs::StatusUpdate update);
+    void wait_for_deferred();
 
     Environment env_;
     std::vector<Engine> engines_;
@@ -259,6 +261,8 @@ class Reconciler : public engine::EngineListener {
     std::map<std::string, Sample> samples_;  // by port
     std::vector<ovs::StatusUpdate> updates_;
     std::map<std::string, ovs::StatusUpdate> deferred_;  // by port
+    size_t overtaken_ = 0;  // such as became something else, since that timer was set
+    std::chrono::steady_clock::time_point deferred_until_{};
     boost::asio::steady_timer deferred_timer_;
 };
 

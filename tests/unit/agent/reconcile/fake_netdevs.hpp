@@ -91,6 +91,12 @@ class FakeNetdevs : public host::NetdevService {
 
     /* Requests are not carried out until they are let go. */
     void hold() { holding_ = true; }
+    /* The first of those, while the others go on being held. */
+    void let_one_go() {
+        const auto first = std::move(held_.front());
+        held_.erase(held_.begin());
+        first();
+    }
     void let_go() {
         holding_ = false;
         for (auto &held : std::exchange(held_, {})) {

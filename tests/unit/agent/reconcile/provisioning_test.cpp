@@ -103,6 +103,26 @@ TEST_F(Provisioning, that_takes_long_is_written_to_the_row) {
     EXPECT_EQ(state("vm1"), "listening");
 }
 
+TEST_F(Provisioning, of_many_ports_is_not_written_while_some_become_ready) {
+    first_report_delay = std::chrono::milliseconds(300);
+    start();
+    netdevs.hold();
+    const auto begin = std::chrono::steady_clock::now();
+    in_one_transaction([this] {
+        set_socket("vm1", "/run/1.sock");
+        set_socket("vm2", "/run/2.sock");
+    });
+    settle();
+    netdevs.let_one_go();
+    settle();
+    EXPECT_EQ(state("vm1"), "listening");
+    EXPECT_TRUE(until([this] { return state("vm2") == "provisioning"; }));
+    EXPECT_GE(std::chrono::steady_clock::now() - begin, 2 * first_report_delay);
+    netdevs.let_go();
+    settle();
+    EXPECT_EQ(state("vm2"), "listening");
+}
+
 TEST_F(Provisioning, nothing_is_done_before_it_is_known_what_is_ours) {
     netdevs.hold();
     start();

@@ -30,7 +30,7 @@ int ioctl_ptr(int fd, unsigned long request, void *argument) {
 }  // namespace
 
 Tap::Tap(std::string netdev, unsigned max_queues)
-    : netdev_(std::move(netdev)), queues_(max_queues) {}
+    : netdev_(std::move(netdev)), queues_(max_queues), multi_queue_(max_queues > 1) {}
 
 tl::unexpected<Error> Tap::failed(const std::string &what) const {
     const int error = errno;
@@ -50,7 +50,8 @@ Expected<void> Tap::open_first_queue(bool takes_over) {
     int refusal = 0;
     auto fd = attach(refusal);
     if (refusal == EINVAL) {
-        multi_queue_ = false;
+        // It was made for another number of queues.
+        multi_queue_ = !multi_queue_;
         fd = attach(refusal);
     }
     if (!multi_queue_) {

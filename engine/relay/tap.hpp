@@ -65,7 +65,7 @@ class Tap {
 
     std::string netdev_;
     std::vector<Queue> queues_;
-    bool multi_queue_ = true;  // the netdev
+    bool multi_queue_;  // the netdev; a guess until it is open
     size_t header_size_ = 0;
     unsigned offloads_ = 0;
     bool carrier_ = false;

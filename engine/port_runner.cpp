@@ -17,7 +17,11 @@ constexpr std::chrono::seconds check_interval{2};
 
 PortRunner::PortRunner(boost::asio::io_context &context)
     : context_(context),
-      check_ticker_(context, check_interval, [this] { check_all(); }),
+      check_ticker_(context, check_interval,
+                    [this] {
+                        check_all();
+                        kept_folder_.remove_if_idle();
+                    }),
       memory_watch_(context) {}
 
 PortRunner::~PortRunner() = default;
@@ -37,13 +41,14 @@ Expected<void> PortRunner::start(const std::vector<std::string> &eal_args,
     workers_ = std::move(*workers);
     event_thread_ = std::make_unique<vhost::EventThread>(rpc_socket);
     datapaths_ = std::make_unique<Datapaths>(*workers_, *event_thread_);
-    actors_.reset(
-        new ActorContext{.vhost = {.datapaths = *datapaths_, .event_thread = *event_thread_},
-                         .serving = {},
-                         .waiting = {},
-                         .retry_soon = [this](const std::string &name) {
-                             boost::asio::post(context_, [this, name] { retry(name); });
-                         }});
+    actors_.reset(new ActorContext{.vhost = {.datapaths = *datapaths_,
+                                             .event_thread = *event_thread_,
+                                             .kept_folder = &kept_folder_},
+                                   .serving = {},
+                                   .waiting = {},
+                                   .retry_soon = [this](const std::string &name) {
+                                       boost::asio::post(context_, [this, name] { retry(name); });
+                                   }});
     device_events_ = std::make_unique<device::DeviceEvents>([this](const std::string &device,
                                                                    bool removed) {
         boost::asio::post(context_, [this, device, removed] { on_device_event(device, removed); });
@@ -69,6 +74,7 @@ void PortRunner::stop() {
     datapaths_.reset();
     event_thread_.reset();
     workers_.reset();
+    kept_folder_.remove();
 }
 
 void PortRunner::apply(const schema::PortSpec &spec, uint64_t generation, ReportOutcome report,
@@ -90,6 +96,9 @@ void PortRunner::apply(const schema::PortSpec &spec, uint64_t generation, Report
 
 void PortRunner::remove(const std::string &name) {
     entries_.erase(name);
+    // It may be called after this port: whoever clears up after an engine that was killed looks for
+    // folders of ports that there are.
+    kept_folder_.remove();
 }
 
 std::vector<schema::QueueStats> PortRunner::stats(const std::string &name) const {

@@ -59,6 +59,7 @@ class PortRunner {
     boost::asio::io_context &context_;
     Ticker check_ticker_;
     MemoryWatch memory_watch_;
+    vhost::KeptFolder kept_folder_;
     std::unique_ptr<relay::Workers> workers_;
     std::unique_ptr<vhost::EventThread> event_thread_;
     std::unique_ptr<Datapaths> datapaths_;

@@ -43,7 +43,7 @@ Expected<void> Port::start(Port *replaced) {
 }
 
 Expected<void> Port::start_server(Port *replaced) {
-    auto workshop = SocketWorkshop::open(spec_.socket.path);
+    auto workshop = SocketWorkshop::open(spec_.socket.path, context_.kept_folder);
     if (!workshop) {
         return tl::make_unexpected(workshop.error());
     }

@@ -32,6 +32,7 @@ class Port {
     struct Context {
         DatapathMaker &datapaths;
         EventThread &event_thread;
+        KeptFolder *kept_folder = nullptr;  // where sockets are made; none: each in one of its own
     };
     /* Gets every change, from any thread, in order; must neither block nor call back. Nothing is
      * reported before start() succeeded. */

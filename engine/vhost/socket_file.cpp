@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 namespace vdpa::engine::vhost {
 
@@ -188,7 +189,44 @@ void SocketFile::remove() const {
     }
 }
 
-Expected<SocketWorkshop> SocketWorkshop::open(const std::string &path) {
+UniqueFd KeptFolder::lend(int parent, const std::string &name) {
+    struct stat kept {};
+    struct stat wanted {};
+    struct stat folder {};
+    // Somebody may have removed it.
+    const bool is_here = folder_ && ::fstat(folder_.get(), &folder) == 0 && folder.st_nlink > 0 &&
+                         ::fstat(parent_.get(), &kept) == 0 && ::fstat(parent, &wanted) == 0 &&
+                         kept.st_dev == wanted.st_dev && kept.st_ino == wanted.st_ino;
+    if (!is_here ||
+        ::renameat2(parent, name_.c_str(), parent, name.c_str(), RENAME_NOREPLACE) != 0) {
+        return {};
+    }
+    return std::move(folder_);
+}
+
+void KeptFolder::keep(UniqueFd parent, UniqueFd folder, std::string name) {
+    remove();
+    parent_ = std::move(parent);
+    folder_ = std::move(folder);
+    name_ = std::move(name);
+    is_fresh_ = true;
+}
+
+void KeptFolder::remove() {
+    if (folder_) {
+        ::unlinkat(parent_.get(), name_.c_str(), AT_REMOVEDIR);
+    }
+    folder_.reset();
+    parent_.reset();
+}
+
+void KeptFolder::remove_if_idle() {
+    if (!std::exchange(is_fresh_, false)) {
+        remove();
+    }
+}
+
+Expected<SocketWorkshop> SocketWorkshop::open(const std::string &path, KeptFolder *keeper) {
     // A number in the name keeps bind paths apart even when a descriptor's number comes again.
     static std::atomic<uint64_t> counter{0};
 
@@ -202,13 +240,20 @@ Expected<SocketWorkshop> SocketWorkshop::open(const std::string &path) {
     const std::string name = name_of(path);
     const std::string folder_name = "." + name + ".vdpa";
     const int parent_fd = workshop.parent_.get();
-    if (::mkdirat(parent_fd, folder_name.c_str(), 0700) != 0 && errno != EEXIST) {
+    workshop.keeper_ = keeper;
+    if (keeper) {
+        workshop.folder_ = keeper->lend(parent_fd, folder_name);
+    }
+    const bool is_lent = static_cast<bool>(workshop.folder_);
+    if (!is_lent && ::mkdirat(parent_fd, folder_name.c_str(), 0700) != 0 && errno != EEXIST) {
         return fail(Reason::socket_failed, "cannot make a socket in " + folder_of(path) + ": " +
                                                errno_text(errno) + "; " + user_text() +
                                                " must be able to write there");
     }
-    workshop.folder_.reset(
-        ::openat(parent_fd, folder_name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!is_lent) {
+        workshop.folder_.reset(::openat(parent_fd, folder_name.c_str(),
+                                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    }
     struct stat status {};
     if (!workshop.folder_ || ::fstat(workshop.folder_.get(), &status) != 0 ||
         status.st_uid != ::geteuid() || (status.st_mode & 07777) != 0700) {
@@ -216,7 +261,9 @@ Expected<SocketWorkshop> SocketWorkshop::open(const std::string &path) {
                     folder_of(path) + "/" + folder_name + " is in the way and not ours: remove it");
     }
     workshop.folder_name_ = folder_name;
-    empty_folder(workshop.folder_.get());
+    if (!is_lent) {
+        empty_folder(workshop.folder_.get());
+    }
     constexpr size_t max_name = 60;
     workshop.socket_name_ = name.substr(0, max_name) + "." + std::to_string(++counter);
     workshop.bind_path_ =
@@ -227,7 +274,11 @@ Expected<SocketWorkshop> SocketWorkshop::open(const std::string &path) {
 SocketWorkshop::~SocketWorkshop() {
     if (folder_ && !folder_name_.empty()) {
         ::unlinkat(folder_.get(), socket_name_.c_str(), 0);
-        ::unlinkat(parent_.get(), folder_name_.c_str(), AT_REMOVEDIR);
+        if (keeper_) {
+            keeper_->keep(std::move(parent_), std::move(folder_), std::move(folder_name_));
+        } else {
+            ::unlinkat(parent_.get(), folder_name_.c_str(), AT_REMOVEDIR);
+        }
     }
 }
 

@@ -46,14 +46,40 @@ class SocketFile {
     ino_t inode_;
 };
 
+/* Keeps the empty folder of the last workshop, so that the next one beside it need not make one: a
+ * disk's filesystem takes longer for that than for all else that a new socket costs. Not
+ * thread-safe. */
+class KeptFolder {
+  public:
+    KeptFolder() = default;
+    ~KeptFolder() { remove(); }
+    KeptFolder(const KeptFolder &) = delete;
+    KeptFolder &operator=(const KeptFolder &) = delete;
+
+    void remove();
+    /* The same, unless a workshop has left it since the last call. To be called now and then. */
+    void remove_if_idle();
+
+  private:
+    friend class SocketWorkshop;
+    /* The folder, which now has that name in the folder `parent`; none: it is not there. */
+    UniqueFd lend(int parent, const std::string &name);
+    void keep(UniqueFd parent, UniqueFd folder, std::string name);
+
+    UniqueFd parent_;
+    UniqueFd folder_;
+    std::string name_;
+    bool is_fresh_ = false;
+};
+
 /* A socket in the making: bound in a folder of its own beside the final path, which nobody but us
  * may enter, and moved to the final path when it is as it should be. So nobody ever sees it with
  * another owner or other permissions, and whatever fails leaves the final path as it was. The
- * folder is `.<name of the socket>.vdpa`; it goes with this object. */
+ * folder is `.<name of the socket>.vdpa`; it goes with this object, or is left to `keeper`. */
 class SocketWorkshop {
   public:
     /* Errors: socket-dir-missing, socket-failed. */
-    static Expected<SocketWorkshop> open(const std::string &path);
+    static Expected<SocketWorkshop> open(const std::string &path, KeptFolder *keeper = nullptr);
     SocketWorkshop(SocketWorkshop &&) noexcept = default;
     SocketWorkshop &operator=(SocketWorkshop &&) = delete;
     ~SocketWorkshop();
@@ -79,6 +105,7 @@ class SocketWorkshop {
     std::string bind_path_;
     UniqueFd parent_;
     UniqueFd folder_;
+    KeptFolder *keeper_ = nullptr;
 };
 
 }  // namespace vdpa::engine::vhost

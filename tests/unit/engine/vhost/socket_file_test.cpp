@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include <array>
+#include <filesystem>
 #include <fstream>
+#include <set>
+#include <vector>
 
 #include "tests/unit/engine/temporary_folder.hpp"
 #include "tests/unit/engine/unix_socket.hpp"
@@ -211,6 +214,76 @@ TEST(SocketWorkshop, DoesNotWorkInAFolderThatOthersMayEnter) {
     ASSERT_FALSE(workshop.has_value());
     EXPECT_EQ(workshop.error().reason, Reason::socket_failed);
     EXPECT_TRUE(std::filesystem::exists(folder / ".s.vdpa/file"));
+}
+
+class KeptFolderTest : public testing::Test {
+  protected:
+    ino_t open_for(const char *name) {
+        const auto workshop = SocketWorkshop::open(folder / name, &kept);
+        EXPECT_TRUE(workshop) << workshop.error().detail;
+        listeners.push_back(bind_unix(workshop->bind_path(), true));
+        EXPECT_TRUE(listeners.back());
+        EXPECT_TRUE(workshop->publish(spec_of(folder / name)));
+        return status_of(folder / ("." + std::string(name) + ".vdpa")).st_ino;
+    }
+    /* Names beside the sockets. */
+    std::set<std::string> folders() const {
+        std::set<std::string> names;
+        for (const auto &entry : std::filesystem::directory_iterator(folder.path())) {
+            if (entry.is_directory()) {
+                names.insert(entry.path().filename());
+            }
+        }
+        return names;
+    }
+
+    const TemporaryFolder folder;
+    KeptFolder kept;
+    std::vector<UniqueFd> listeners;
+};
+
+TEST_F(KeptFolderTest, ServesOneWorkshopAfterTheOther) {
+    const ino_t first = open_for("a");
+    EXPECT_EQ(open_for("b"), first);
+    EXPECT_EQ(open_for("c"), first);
+    EXPECT_EQ(folders(), std::set<std::string>{".c.vdpa"});
+    EXPECT_TRUE(connect_unix(folder / "a"));
+    EXPECT_TRUE(connect_unix(folder / "c"));
+    kept.remove_if_idle();
+    EXPECT_EQ(open_for("d"), first) << "it was not idle";
+    kept.remove_if_idle();
+    kept.remove_if_idle();
+    EXPECT_TRUE(folders().empty());
+    open_for("e");
+    kept.remove();
+    EXPECT_TRUE(folders().empty());
+}
+
+TEST_F(KeptFolderTest, MayBeRemovedByOthersOrBeInTheWay) {
+    open_for("a");
+    std::filesystem::remove(folder / ".a.vdpa");
+    open_for("b");
+    // What an engine left that was killed.
+    std::filesystem::create_directory(folder / ".c.vdpa");
+    std::filesystem::permissions(folder / ".c.vdpa", std::filesystem::perms::owner_all);
+    bind_unix(folder / ".c.vdpa/c.17", true).reset();
+    open_for("c");
+    EXPECT_EQ(folders(), std::set<std::string>{".c.vdpa"});
+    kept.remove();
+    EXPECT_TRUE(folders().empty());
+}
+
+TEST_F(KeptFolderTest, DoesNotGoToAnotherPlace) {
+    std::filesystem::create_directory(folder / "place");
+    open_for("a");
+    {
+        const auto workshop = SocketWorkshop::open(folder / "place/b", &kept);
+        ASSERT_TRUE(workshop) << workshop.error().detail;
+        EXPECT_TRUE(std::filesystem::exists(folder / "place/.b.vdpa"));
+    }
+    EXPECT_EQ(folders(), std::set<std::string>{"place"});
+    kept.remove();
+    EXPECT_TRUE(std::filesystem::is_empty(folder / "place"));
 }
 
 TEST(SocketFile, ChangesPermissionsInPlace) {

@@ -65,6 +65,9 @@ Expected<void> PfActs::carry_out(const PfStep &step) {
             return set_switchdev(step);
         case PfStep::Kind::bind_vf:
             return bind_vf(step);
+        case PfStep::Kind::forget_vf:
+            // One that has come back is bound again.
+            return DeviceFiles(sysfs_, step.vf).exists() ? Expected<void>() : forget_vf(step.vf);
         case PfStep::Kind::set_uplink_up:
             return set_uplink_up(step);
         case PfStep::Kind::end:
@@ -94,13 +97,20 @@ Expected<void> PfActs::set_num_vfs(const PfStep &step) {
     module.info(step.pf.label() + ": " + std::to_string(step.num_vfs) + " VFs in place of " +
                 std::to_string(*present));
     // The kernel makes no VFs while there are others.
-    if (*present != 0) {
-        if (auto removed = remove_vfs(step.pf); !removed || step.num_vfs == 0) {
-            return removed;
+    auto done = *present == 0 ? Expected<void>() : remove_vfs(step.pf);
+    if (done && step.num_vfs != 0) {
+        if (const int error = files.write("sriov_numvfs", std::to_string(step.num_vfs));
+            error != 0) {
+            done = pf_failed(step.pf, count_error(step.num_vfs, error));
         }
     }
-    const int error = files.write("sriov_numvfs", std::to_string(step.num_vfs));
-    return error == 0 ? Expected<void>() : pf_failed(step.pf, count_error(step.num_vfs, error));
+    // As many VFs that somebody else makes are not ours to take from him.
+    if (!done) {
+        if (auto ended = end(step.pf); !ended) {
+            return ended;
+        }
+    }
+    return done;
 }
 
 Expected<void> PfActs::remove_vfs(const Handle &pf) {

@@ -21,13 +21,21 @@ struct PfSpec {
 };
 
 /* One step towards a prepared PF. Each is idempotent. `end` says in the record that the preparation
- * is over. */
+ * is over, `forget_vf` that a VF which we unbound has gone. */
 struct PfStep {
-    enum class Kind { set_num_vfs, unbind_vf, set_switchdev, bind_vf, set_uplink_up, end };
+    enum class Kind {
+        set_num_vfs,
+        unbind_vf,
+        set_switchdev,
+        bind_vf,
+        forget_vf,
+        set_uplink_up,
+        end
+    };
     Kind kind = Kind::set_num_vfs;
     Handle pf = {};
     uint32_t num_vfs = 0;
-    Handle vf = {};           // unbind_vf, bind_vf
+    Handle vf = {};           // unbind_vf, bind_vf, forget_vf
     std::string driver = {};  // bind_vf
     int ifindex = 0;          // set_uplink_up
 

@@ -143,6 +143,33 @@ Expected<std::optional<PfStep>> towards_vfs(const Inventory &inventory, const Pf
     return make_vfs(pf, wanted);
 }
 
+/* Whether the PF is to see to a VF that is not there. The record does not say whose it was; on PCI
+ * a VF comes after its PF (PCI Express 6.0, section 9.3.3.9, First VF Offset), so the last before
+ * it is one of that adapter, unless the whole adapter has gone. */
+bool is_for(const Inventory &inventory, const Pf &pf, const Handle &vf) {
+    const Pf *last = nullptr;
+    for (const Pf &other : inventory.pfs) {
+        if (!last || (other.handle.bus == vf.bus && other.handle < vf)) {
+            last = &other;
+        }
+    }
+    return last == &pf;
+}
+
+/* A VF that we unbound and that has gone: one that comes in its place is not ours to bind. */
+std::optional<PfStep> towards_no_gone_vfs(const Inventory &inventory, const Pf &pf,
+                                          const PfRecord &record) {
+    for (const auto &[vf, driver] : record.unbound) {
+        // A device that is none's may be of a PF that is not known yet.
+        const bool is_there = inventory.function_with_device(vf) ||
+                              std::ranges::find(inventory.others, vf) != inventory.others.end();
+        if (!is_there && is_for(inventory, pf, vf)) {
+            return PfStep{.kind = PfStep::Kind::forget_vf, .pf = pf.handle, .vf = vf};
+        }
+    }
+    return std::nullopt;
+}
+
 /* Binds VFs that we unbound; also those that somebody else has bound meanwhile, which makes us
  * forget them. */
 std::optional<PfStep> towards_bound_vfs(const Pf &pf, const PfRecord &record) {
@@ -238,6 +265,9 @@ std::optional<PfStep> step_back(const Inventory &inventory, const Handle &pf,
         return std::nullopt;
     }
     if (auto step = towards_bound_vfs(*found, record)) {
+        return step;
+    }
+    if (auto step = towards_no_gone_vfs(inventory, *found, record)) {
         return step;
     }
     // From now on whoever has a netdev of a VF set up uses it.

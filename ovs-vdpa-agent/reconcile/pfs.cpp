@@ -26,6 +26,8 @@ std::string describe(const PfStep &step) {
             return "setting the eswitch to switchdev mode";
         case PfStep::Kind::bind_vf:
             return "binding VF " + step.vf.device + " to " + step.driver + " again";
+        case PfStep::Kind::forget_vf:
+            return "noting that VF " + step.vf.device + ", which was unbound, has gone";
         case PfStep::Kind::set_uplink_up:
             return "setting the uplink up";
         case PfStep::Kind::end:

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ovs-vdpa-agent/host/pf_acts.hpp"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -39,6 +43,15 @@ class PfActsTest : public testing::Test {
     void make(const std::string &name, const std::string &text) {
         std::filesystem::create_directories(std::filesystem::path(path(name)).parent_path());
         std::ofstream(path(name)) << text;
+    }
+    /* A file that cannot be written to, for as long as the result lives. */
+    UniqueFd make_refusing(const std::string &name, const std::string &text) const {
+        UniqueFd fd(::memfd_create("refusing", MFD_ALLOW_SEALING));
+        EXPECT_EQ(::write(fd.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+        EXPECT_EQ(::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE), 0);
+        std::filesystem::remove(path(name));
+        std::filesystem::create_symlink("/proc/self/fd/" + std::to_string(fd.get()), path(name));
+        return fd;
     }
     void bind(const std::string &driver) {
         std::filesystem::create_symlink("../../drivers/" + driver,
@@ -88,6 +101,27 @@ TEST_F(PfActsTest, forget_unbound_vfs_that_are_taken_away) {
     ASSERT_THAT(recorded().unbound, ElementsAre(Pair(vf, "mlx5_core")));
     ASSERT_TRUE(carry_out({.kind = Kind::set_num_vfs, .pf = pf, .num_vfs = 0}));
     EXPECT_EQ(read("devices/0000:43:00.0/sriov_numvfs"), "0");
+    EXPECT_THAT(recorded().unbound, IsEmpty());
+}
+
+TEST_F(PfActsTest, do_not_take_vfs_for_their_own_that_could_not_be_made) {
+    for (const char *present : {"0\n", "1\n"}) {
+        const UniqueFd refusing = make_refusing("devices/0000:43:00.0/sriov_numvfs", present);
+        const auto refused = carry_out({.kind = Kind::set_num_vfs, .pf = pf, .num_vfs = 4});
+        ASSERT_FALSE(refused);
+        EXPECT_EQ(refused.error().reason, Reason::pf_failed);
+        EXPECT_EQ(recorded().pfs[pf].num_vfs, 0U);
+        EXPECT_EQ(recorded().pfs[pf].made_vfs, std::nullopt) << "somebody may make as many";
+    }
+}
+
+TEST_F(PfActsTest, forget_a_vf_that_has_gone_and_no_other) {
+    ASSERT_TRUE(carry_out(unbind_step));
+    const PfStep forget{.kind = Kind::forget_vf, .pf = pf, .vf = vf};
+    ASSERT_TRUE(carry_out(forget));
+    EXPECT_THAT(recorded().unbound, ElementsAre(Pair(vf, "mlx5_core"))) << "it is there";
+    std::filesystem::remove_all(path("devices/0000:43:00.1"));
+    ASSERT_TRUE(carry_out(forget));
     EXPECT_THAT(recorded().unbound, IsEmpty());
 }
 

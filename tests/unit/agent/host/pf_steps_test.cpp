@@ -84,6 +84,10 @@ class PfStepsTest : public testing::Test {
                 }
                 record.unbound.erase(step.vf);
                 break;
+            case Kind::forget_vf:
+                EXPECT_FALSE(function(step.vf));
+                record.unbound.erase(step.vf);
+                break;
             case Kind::set_uplink_up:
                 for (Pf::Uplink &uplink : pf().uplinks) {
                     uplink.up = uplink.up || uplink.ifindex == step.ifindex;
@@ -104,6 +108,8 @@ class PfStepsTest : public testing::Test {
                 return "switchdev";
             case Kind::bind_vf:
                 return "bind " + step.vf.device.substr(8) + " " + step.driver;
+            case Kind::forget_vf:
+                return "forget " + step.vf.device.substr(8);
             case Kind::end:
                 return "end";
             default:
@@ -265,7 +271,7 @@ TEST_F(PfStepsTest, of_a_pf_that_is_left_alone_bind_its_vfs_again) {
     }
     EXPECT_EQ(steps, (Steps{"bind 00.1 mlx5_core", "bind 00.2 mlx5_core"}));
     record.unbound[vf_device(7)] = "mlx5_core";
-    EXPECT_FALSE(step_back(inventory, pf0, record)) << "of another PF, or gone";
+    EXPECT_EQ(text(*step_back(inventory, pf0, record)), "forget 00.8");
     EXPECT_FALSE(step_back(inventory, {"pci", "0000:99:00.0"}, record));
 }
 
@@ -276,8 +282,39 @@ TEST_F(PfStepsTest, forget_a_vf_that_somebody_else_has_bound_meanwhile) {
     record.unbound[vf_device(0)] = "mlx5_core";
     EXPECT_EQ(all_steps(), (Steps{"bind 00.1 mlx5_core", "up 3"}));
     EXPECT_EQ(function(vf_device(0))->driver, "vfio-pci");
-    record.unbound[vf_device(7)] = "mlx5_core";  // of another PF, or gone
+}
+
+TEST_F(PfStepsTest, forget_a_vf_that_has_gone) {
+    make_vfs(2);
+    pf().eswitch = Pf::Eswitch::switchdev;
+    record.unbound[vf_device(1)] = record.unbound[vf_device(7)] = "mlx5_core";
+    function(vf_device(1))->driver.clear();
+    EXPECT_EQ(all_steps(), (Steps{"bind 00.2 mlx5_core", "forget 00.8", "up 3"}));
+    // In legacy mode, too, when it cannot be gone on with.
+    pf().eswitch = Pf::Eswitch::legacy;
+    record.unbound[vf_device(7)] = "mlx5_core";
+    used_by = {"vm1"};
+    EXPECT_EQ(all_steps(), Steps{"forget 00.8"});
+}
+
+TEST_F(PfStepsTest, leave_a_vf_that_has_gone_to_one_pf_and_one_that_is_there_alone) {
+    make_vfs(2);
+    pf().eswitch = Pf::Eswitch::switchdev;
+    pf().uplinks.front().up = true;
+    // Of a PF that is not known yet, as long as its eswitch was not asked.
+    const Handle vf{"pci", "0000:99:00.2"};
+    record.unbound[vf] = "mlx5_core";
+    inventory.others = {vf};
     EXPECT_EQ(all_steps(), Steps{});
+    inventory.others.clear();
+    Pf other;
+    other.handle = {"pci", "0000:99:00.0"};
+    inventory.pfs.push_back(other);
+    EXPECT_FALSE(step_back(inventory, pf0, record));
+    EXPECT_EQ(text(*step_back(inventory, other.handle, record)), "forget 00.2");
+    // Its whole adapter has gone.
+    inventory.pfs.pop_back();
+    EXPECT_EQ(all_steps(), Steps{"forget 00.2"});
 }
 
 TEST_F(PfStepsTest, change_the_number_of_unused_vfs) {

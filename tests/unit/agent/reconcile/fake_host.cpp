@@ -172,7 +172,8 @@ void FakeHost::owned_representors(
 /* PFs */
 
 void FakeHost::carry_out(const PfStep &wanted, std::function<void(Expected<void>)> done) {
-    static const char *const names[] = {"vfs", "unbind", "switchdev", "bind", "up", "end"};
+    static const char *const names[] = {"vfs",    "unbind", "switchdev", "bind",
+                                        "forget", "up",     "end"};
     calls.push_back("pf " + std::string(names[static_cast<size_t>(wanted.kind)]));
     act([this, wanted, done] { answer(done, step(wanted)); });
 }
@@ -228,6 +229,9 @@ Expected<void> FakeHost::step(const PfStep &wanted) {
                     pf_record.unbound[wanted.vf] = std::exchange(function.driver, "");
                 }
             }
+            break;
+        case PfStep::Kind::forget_vf:
+            pf_record.unbound.erase(wanted.vf);
             break;
         case PfStep::Kind::set_uplink_up:
             for (Pf::Uplink &uplink : pf->uplinks) {

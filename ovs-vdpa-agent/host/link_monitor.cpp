@@ -199,6 +199,7 @@ void LinkMonitor::receive() {
     // Not before what was still in the buffer is taken: a netdev that it tells of may have gone
     // by one of the notifications that were lost.
     if (has_lost) {
+        module.info(limit, "rtnetlink: notifications were lost (ENOBUFS), all is read again");
         request_everything();
     }
     is_receiving_ = false;

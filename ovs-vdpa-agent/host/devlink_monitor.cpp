@@ -95,35 +95,17 @@ NetResult<DevlinkState> read_state() {
     return state;
 }
 
-/* The answer of a device that has no eswitch says so, whatever the kernel's way to say it. */
-NetResult<DevlinkMessage> request_eswitch(const Handle &device) {
-    DevlinkMessage answer{DEVLINK_CMD_ESWITCH_GET, device, {}, Pf::Eswitch::unsupported};
-    auto devlink = GenericNetlink::open(DEVLINK_GENL_NAME, DEVLINK_GENL_VERSION);
-    if (!devlink) {
-        return tl::make_unexpected(devlink.error());
-    }
-    if (!*devlink) {
-        return answer;
-    }
-    const NlMessage request = (*devlink)->request(DEVLINK_CMD_ESWITCH_GET);
-    if (!request || nla_put_string(request.get(), DEVLINK_ATTR_BUS_NAME, device.bus.c_str()) < 0 ||
-        nla_put_string(request.get(), DEVLINK_ATTR_DEV_NAME, device.device.c_str()) < 0) {
-        return no_memory();
-    }
-    const auto done = (*devlink)->run(request.get(), [&answer](nlmsghdr *header) {
-        answer = parse_devlink(header).value_or(answer);
-    });
-    if (!done && done.error().code != EOPNOTSUPP) {
-        return tl::make_unexpected(done.error());
-    }
-    return answer;
-}
-
 }  // namespace
 
 DevlinkMonitor::DevlinkMonitor(boost::asio::io_context &io, BackgroundReads &reads,
                                std::function<void()> changed)
-    : reads_(reads), changed_(std::move(changed)), descriptor_(io), retry_(io) {}
+    : reads_(reads),
+      changed_(std::move(changed)),
+      eswitches_(
+          io, reads,
+          [this](const auto &device, const auto &answer) { return take_eswitch(device, answer); }),
+      descriptor_(io),
+      retry_(io) {}
 
 void DevlinkMonitor::start(int buffer_size) {
     reads_.run("devlink", [this, buffer_size] {
@@ -177,6 +159,7 @@ void DevlinkMonitor::receive() {
     // Not before what was still in the buffer is taken: it is older than what was lost, and would
     // win over what is read.
     if (has_lost) {
+        module.info(limit, "devlink: notifications were lost (ENOBUFS), all is read again");
         read_everything();
     }
 }
@@ -196,6 +179,9 @@ void DevlinkMonitor::take(const DevlinkMessage &message) {
     }
     if (apply(message, state_)) {
         stirred_.insert(message.device);
+    }
+    if (message.command == DEVLINK_CMD_DEL) {
+        eswitches_.forget(message.device);
     }
     changed_();
 }
@@ -249,6 +235,10 @@ void DevlinkMonitor::take_everything(DevlinkState state) {
         if (const auto known = state_.devices.find(device); known != state_.devices.end()) {
             eswitch = known->second;
         }
+        if (const auto error = state_.eswitch_errors.find(device);
+            error != state_.eswitch_errors.end()) {
+            state.eswitch_errors.insert(*error);
+        }
         stirred_.insert(device);
     }
     state_ = std::move(state);
@@ -265,25 +255,24 @@ void DevlinkMonitor::retry() {
     });
 }
 
-void DevlinkMonitor::read_eswitch(const Handle &device, std::function<void()> done) {
-    reads_.run(
-        "eswitch " + device.text(),
-        [this, device] {
-            return [this, device, answer = request_eswitch(device)] {
-                const auto known = state_.devices.find(device);
-                if (known == state_.devices.end()) {
-                    return;
-                }
-                if (answer && known->second != answer->eswitch) {
-                    apply(*answer, state_);
-                    changed_();
-                } else if (!answer && !answer.error().is_gone()) {
-                    module.warn(limit, device.text() + ": its eswitch's mode cannot be read: " +
-                                           answer.error().detail);
-                }
-            };
-        },
-        std::move(done));
+bool DevlinkMonitor::take_eswitch(const Handle &device, const NetResult<Pf::Eswitch> &answer) {
+    if (!state_.devices.contains(device)) {
+        return false;
+    }
+    // Of one that has just gone, devlink is about to tell.
+    if (!answer && answer.error().is_gone()) {
+        return true;
+    }
+    const bool differs = answer ? set_eswitch(device, *answer, state_)
+                                : set_eswitch_error(device, answer.error().detail, state_);
+    if (differs && !answer) {
+        module.warn(limit, device.text() + ": its eswitch's mode cannot be read: " +
+                               answer.error().detail + "; it is asked again");
+    }
+    if (differs) {
+        changed_();
+    }
+    return true;
 }
 
 }  // namespace vdpa::agent::host

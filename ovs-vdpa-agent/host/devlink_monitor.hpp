@@ -9,6 +9,7 @@
 
 #include "ovs-vdpa-agent/host/background_reads.hpp"
 #include "ovs-vdpa-agent/host/devlink_state.hpp"
+#include "ovs-vdpa-agent/host/eswitch_reads.hpp"
 #include "ovs-vdpa-agent/host/netlink.hpp"
 
 namespace vdpa::agent::host {
@@ -37,9 +38,11 @@ class DevlinkMonitor {
 
     /* Devices of which ports or which themselves came or went since the last call. */
     std::set<Handle> take_stirred() { return std::exchange(stirred_, {}); }
-    /* Asks for the mode of the eswitch. A device without one, or that cannot be asked, has
-     * `unsupported`. */
-    void read_eswitch(const Handle &device, std::function<void()> done = {});
+    /* Asks for the mode of the eswitch. A device without one has `unsupported`; one that could not
+     * be asked keeps what it has, has an error in the state, and is asked again. */
+    void read_eswitch(const Handle &device, std::function<void()> done = {}) {
+        eswitches_.read(device, std::move(done));
+    }
 
     /* How often notifications were lost. */
     unsigned overruns() const { return overruns_; }
@@ -52,10 +55,12 @@ class DevlinkMonitor {
     void take(const DevlinkMessage &message);
     void read_everything();
     void take_everything(DevlinkState state);
+    bool take_eswitch(const Handle &device, const NetResult<Pf::Eswitch> &answer);
     void retry();
 
     BackgroundReads &reads_;
     std::function<void()> changed_;
+    EswitchReads eswitches_;
     NlSocket socket_;
     boost::asio::posix::stream_descriptor descriptor_;
     boost::asio::steady_timer retry_;

@@ -102,6 +102,7 @@ bool apply(const DevlinkMessage &message, DevlinkState &state) {
         case DEVLINK_CMD_DEL:
             std::erase_if(state.ports,
                           [&device](const auto &entry) { return entry.first.first == device; });
+            state.eswitch_errors.erase(device);
             return state.devices.erase(device) > 0;
         case DEVLINK_CMD_PORT_NEW: {
             const bool came = state.devices.try_emplace(device).second;
@@ -110,13 +111,28 @@ bool apply(const DevlinkMessage &message, DevlinkState &state) {
         case DEVLINK_CMD_PORT_DEL:
             return state.ports.erase(key) > 0;
         case DEVLINK_CMD_ESWITCH_GET:
-            if (const auto known = state.devices.find(device); known != state.devices.end()) {
-                known->second = message.eswitch;
-            }
+            set_eswitch(device, message.eswitch.value_or(Pf::Eswitch::unsupported), state);
             return false;
         default:
             return false;
     }
+}
+
+bool set_eswitch(const Handle &device, Pf::Eswitch mode, DevlinkState &state) {
+    const auto known = state.devices.find(device);
+    if (known == state.devices.end()) {
+        return false;
+    }
+    const bool had_error = state.eswitch_errors.erase(device) > 0;
+    return std::exchange(known->second, mode) != mode || had_error;
+}
+
+bool set_eswitch_error(const Handle &device, const std::string &error, DevlinkState &state) {
+    if (!state.devices.contains(device)) {
+        return false;
+    }
+    std::string &known = state.eswitch_errors[device];
+    return std::exchange(known, error) != error;
 }
 
 }  // namespace vdpa::agent::host

@@ -38,6 +38,8 @@ struct DevlinkState {
 
     /* The mode of the eswitch is none as long as the device was not asked. */
     std::map<Handle, std::optional<Pf::Eswitch>> devices;
+    /* Why the eswitch could not be read when it was last asked. */
+    std::map<Handle, std::string> eswitch_errors;
     std::map<PortKey, DevlinkPortState> ports;
 
     bool operator==(const DevlinkState &) const = default;
@@ -58,5 +60,10 @@ std::optional<DevlinkMessage> parse_devlink(nlmsghdr *message);
  * its netdev, then it goes. Returns whether ports or devices came or went, which is all the kernel
  * lets anybody know of a change of the eswitch's mode. */
 bool apply(const DevlinkMessage &message, DevlinkState &state);
+
+/* What came of asking a device of the state for the mode of its eswitch. Both return whether that
+ * is a difference. A mode that was known stays when it cannot be read. */
+bool set_eswitch(const Handle &device, Pf::Eswitch mode, DevlinkState &state);
+bool set_eswitch_error(const Handle &device, const std::string &error, DevlinkState &state);
 
 }  // namespace vdpa::agent::host

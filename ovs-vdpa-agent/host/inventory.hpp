@@ -52,7 +52,8 @@ struct Function {
 constexpr uint32_t unlimited_vfs = 0xffff;
 
 struct Pf {
-    enum class Eswitch { unsupported, legacy, switchdev };
+    /* unread: the device could not be asked yet, see eswitch_error. */
+    enum class Eswitch { unsupported, legacy, switchdev, unread };
 
     Handle handle;
     uint16_t number = 0;  // devlink's pfnum; the PCI function number where there is none
@@ -61,6 +62,9 @@ struct Pf {
     std::optional<uint32_t> total_vfs;  // sriov_totalvfs; none: the device has no SR-IOV
     uint32_t num_vfs = 0;
     Eswitch eswitch = Eswitch::unsupported;
+    /* Why its mode could not be read when it was last asked, which is so again soon; empty: it
+     * could. If it could once, `eswitch` is what it was then. */
+    std::string eswitch_error;
     std::string switch_id;  // phys_switch_id; empty: none
     /* Its own netdevs: of flavour physical, or of the PCI function. */
     struct Uplink {
@@ -151,9 +155,9 @@ struct Target {
  * or derived. A management device may be without its vDPA device.
  *
  * Pointers are into `inventory`. Errors (with the object and what to do): no-device when nothing
- * says which; pf-missing, device-missing, sf-inactive, representor-missing, pf-legacy, kernel-lacks
- * for what may yet come; not-a-pf, not-a-vf, external-controller, device-mismatch, no-representor,
- * eswitch-unsupported for what has to be put right in the row. */
+ * says which; pf-missing, device-missing, sf-inactive, representor-missing, pf-legacy,
+ * eswitch-unread, kernel-lacks for what may yet come; not-a-pf, not-a-vf, external-controller,
+ * device-mismatch, no-representor, eswitch-unsupported for what has to be put right in the row. */
 Expected<Target> resolve(const Inventory &inventory, const DeviceRequest &request,
                          const std::string &interface);
 

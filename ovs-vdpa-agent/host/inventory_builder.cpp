@@ -115,6 +115,7 @@ class Builder {
             }
         }
         for (const auto &[handle, eswitch] : devlink_.devices) {
+            // One that could not be asked may be any device that devlink has.
             if (eswitch.value_or(Pf::Eswitch::unsupported) != Pf::Eswitch::unsupported) {
                 pfs_[handle];
             }
@@ -135,7 +136,9 @@ class Builder {
             const bool has_sysfs = handle.bus == "auxiliary" || sysfs_.devices.contains(handle);
             // On PCI there are PFs without devlink. Of others it tells last on older kernels (6.1).
             const bool has_devlink = is_devlinks || handle.bus == "pci";
-            return is_vf(handle) || !has_sysfs || !has_devlink || (is_devlinks && !found->second);
+            const bool was_asked =
+                is_devlinks && (found->second || devlink_.eswitch_errors.contains(handle));
+            return is_vf(handle) || !has_sysfs || !has_devlink || (is_devlinks && !was_asked);
         });
         for (auto &[handle, pf] : pfs_) {
             pf.handle = handle;
@@ -147,7 +150,11 @@ class Builder {
                 pf.num_vfs = found->second.num_vfs;
             }
             if (const auto found = devlink_.devices.find(handle); found != devlink_.devices.end()) {
-                pf.eswitch = *found->second;
+                pf.eswitch = found->second.value_or(Pf::Eswitch::unread);
+            }
+            if (const auto found = devlink_.eswitch_errors.find(handle);
+                found != devlink_.eswitch_errors.end()) {
+                pf.eswitch_error = found->second;
             }
         }
     }

@@ -173,7 +173,8 @@ std::vector<std::string> InventoryMonitor::missing() const {
     need(has_sysfs_, "sysfs");
     need(has_vdpa_, "vdpa");
     for (const auto &[device, eswitch] : devlink_.state().devices) {
-        if (!eswitch && has_eswitch(device)) {
+        const bool was_asked = eswitch || devlink_.state().eswitch_errors.contains(device);
+        if (!was_asked && has_eswitch(device)) {
             names.push_back("the eswitch of " + device.text());
         }
     }

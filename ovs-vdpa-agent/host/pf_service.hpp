@@ -55,7 +55,8 @@ struct PfRecord {
 /* What is to be done for a PF now: the next step, none when it is as the spec says, or why not.
  * `used_by`: Interfaces that use functions of the PF. VFs are unbound before the eswitch goes to
  * switchdev and bound again after it, or when it turns out that it cannot. Errors: pf-missing,
- * not-a-pf, sriov-unsupported, eswitch-unsupported, pf-needs-drain (with what holds it). */
+ * not-a-pf, sriov-unsupported, eswitch-unsupported, eswitch-unread, pf-needs-drain (with what holds
+ * it). */
 Expected<std::optional<PfStep>> next_step(const Inventory &inventory, const PfSpec &spec,
                                           const std::vector<std::string> &used_by,
                                           const PfRecord &record);

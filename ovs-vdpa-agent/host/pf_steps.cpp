@@ -238,7 +238,11 @@ Expected<std::optional<PfStep>> next_step(const Inventory &inventory, const PfSp
         return step;
     }
     // Without one the kernel makes no VFs either.
-    if (auto problem = driver_problem(*pf)) {
+    auto problem = driver_problem(*pf);
+    if (!problem) {
+        problem = eswitch_problem(*pf);
+    }
+    if (problem) {
         return tl::make_unexpected(std::move(*problem));
     }
     // Before anything that a VF in use may forbid.

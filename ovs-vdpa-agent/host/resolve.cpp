@@ -199,6 +199,9 @@ class Resolver {
         if (pf->eswitch == Pf::Eswitch::legacy) {
             return legacy(*pf);
         }
+        if (auto problem = eswitch_problem(*pf)) {
+            return tl::make_unexpected(std::move(*problem));
+        }
         if (pf->eswitch == Pf::Eswitch::unsupported && !request_.is_dpdk_port) {
             return without_eswitch(*pf);
         }
@@ -285,6 +288,9 @@ class Resolver {
         }
         if (request_.is_dpdk_port) {
             return target_;
+        }
+        if (auto problem = eswitch_problem(pf)) {
+            return tl::make_unexpected(std::move(*problem));
         }
         if (pf.eswitch == Pf::Eswitch::unsupported) {
             return without_eswitch(pf);

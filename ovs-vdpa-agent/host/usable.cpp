@@ -58,6 +58,17 @@ std::optional<Error> driver_problem(const Pf &pf) {
                  pf.handle.label() + ": no driver is bound to the PF: " + remedy};
 }
 
+std::optional<Error> eswitch_problem(const Pf &pf) {
+    if (pf.eswitch != Pf::Eswitch::unread) {
+        return std::nullopt;
+    }
+    return Error{Reason::eswitch_unread,
+                 pf.handle.label() +
+                     ": the mode of its eswitch cannot be read: " + pf.eswitch_error +
+                     ". It is asked again, every 30 s at least; see `devlink dev eswitch show " +
+                     pf.handle.text() + "` and the kernel's log"};
+}
+
 std::optional<Error> busy_problem(const Function &function) {
     if (!function.netdev_claimed) {
         return std::nullopt;

@@ -17,6 +17,9 @@ std::optional<Error> dpdk_problem(const Pf &owner, const Function &function);
 /* No driver is bound to the PF, so it has neither VFs nor an eswitch: pf-missing. */
 std::optional<Error> driver_problem(const Pf &pf);
 
+/* The mode of the PF's eswitch is not known, and why: eswitch-unread. */
+std::optional<Error> eswitch_problem(const Pf &pf);
+
 /* Somebody else uses the function on this host: device-busy. */
 std::optional<Error> busy_problem(const Function &function);
 

@@ -50,8 +50,8 @@ void add_function(Things &things, const Function *function) {
 
 bool same_apart_from_functions(const Pf &a, const Pf &b) {
     return a.number == b.number && a.driver == b.driver && a.total_vfs == b.total_vfs &&
-           a.num_vfs == b.num_vfs && a.eswitch == b.eswitch && a.switch_id == b.switch_id &&
-           a.uplinks == b.uplinks;
+           a.num_vfs == b.num_vfs && a.eswitch == b.eswitch && a.eswitch_error == b.eswitch_error &&
+           a.switch_id == b.switch_id && a.uplinks == b.uplinks;
 }
 
 void compare_pfs(Things &things, const Pf *before, const Pf *after) {

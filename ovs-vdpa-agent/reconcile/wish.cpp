@@ -16,6 +16,7 @@ Condition condition_of(const Error &error) {
     switch (error.reason) {
         case Reason::pf_missing:
         case Reason::pf_legacy:
+        case Reason::eswitch_unread:
         case Reason::pf_preparing:
         case Reason::pf_needs_drain:
         case Reason::pf_failed:
@@ -37,7 +38,8 @@ Condition condition_of(const Error &error) {
 /* Whether that may be for want of what a PF's preparation brings. */
 bool may_come_with_pf(const Error &error) {
     return error.reason == Reason::pf_missing || error.reason == Reason::pf_legacy ||
-           error.reason == Reason::device_missing || error.reason == Reason::representor_missing;
+           error.reason == Reason::eswitch_unread || error.reason == Reason::device_missing ||
+           error.reason == Reason::representor_missing;
 }
 
 /* Whether the VF's address may be one of the PF's: VFs mostly lie on their PF's bus (PCI Express,

@@ -50,6 +50,9 @@ Problem pf_problem(const host::Inventory &inventory, const HostView &host, const
     if (pf.eswitch == host::Pf::Eswitch::switchdev) {
         return std::nullopt;
     }
+    if (auto unread = host::eswitch_problem(pf)) {
+        return unread;
+    }
     // What would be in the way of having it prepared.
     const auto next = host::next_step(inventory, {pf.handle, std::nullopt}, {}, {});
     if (!next) {
@@ -74,6 +77,9 @@ Problem function_problem(const host::Pf &pf, const host::Function &function) {
                                               pf.handle.label() + "/PORT state active"};
     }
     if (!function.representor) {
+        if (auto unread = host::eswitch_problem(pf)) {
+            return unread;
+        }
         return Error{pf.eswitch == host::Pf::Eswitch::switchdev ? Reason::representor_missing
                                                                 : Reason::pf_legacy,
                      name + ": has no representor"};
@@ -90,6 +96,8 @@ const char *to_text(host::Pf::Eswitch mode) {
             return "legacy";
         case host::Pf::Eswitch::switchdev:
             return "switchdev";
+        case host::Pf::Eswitch::unread:
+            return "unread";
         case host::Pf::Eswitch::unsupported:
             break;
     }
@@ -152,6 +160,7 @@ class Devices {
                     {"number", pf.number},
                     {"driver", pf.driver},
                     {"eswitch", to_text(pf.eswitch)},
+                    {"eswitch_error", pf.eswitch_error},
                     {"switch_id", pf.switch_id},
                     {"num_vfs", pf.num_vfs},
                     {"total_vfs", pf.total_vfs ? json(*pf.total_vfs) : json(nullptr)},
@@ -233,6 +242,9 @@ void write_pf(std::ostream &out, const json &pf) {
         const std::string driver = text_of(pf["driver"]);
         out << ": " << (driver.empty() ? "no driver" : driver) << ", eswitch "
             << text_of(pf["eswitch"]);
+        if (const std::string error = text_of(pf["eswitch_error"]); !error.empty()) {
+            out << " (cannot be read now: " << error << ")";
+        }
         if (pf["total_vfs"].is_null()) {
             out << ", no SR-IOV";
         } else {

@@ -6,9 +6,10 @@ namespace vdpa::agent::host {
 namespace {
 
 std::string describe(const Pf &pf) {
-    static const char *const modes[] = {"unsupported", "legacy", "switchdev"};
+    static const char *const modes[] = {"unsupported", "legacy", "switchdev", "unread"};
     std::string text = "PF " + pf.handle.label() + " number " + std::to_string(pf.number) +
                        " eswitch " + modes[static_cast<int>(pf.eswitch)];
+    text += pf.eswitch_error.empty() ? "" : " (" + pf.eswitch_error + ")";
     text += pf.driver.empty() ? "" : " driver " + pf.driver;
     text += " vfs " + std::to_string(pf.num_vfs) + "/" +
             (pf.total_vfs ? std::to_string(*pf.total_vfs) : "none");

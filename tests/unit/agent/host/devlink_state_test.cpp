@@ -103,21 +103,35 @@ TEST_F(DevlinkStateTest, has_the_mode_of_an_eswitch) {
         if (value) {
             answer = std::move(answer).number(DEVLINK_ATTR_ESWITCH_MODE, *value);
         }
-        take(answer);
-        return state.devices.at(pf);
+        return parse_devlink(answer.get())->eswitch;
     };
-    take(about(DEVLINK_CMD_NEW));
-    EXPECT_EQ(state.devices.at(pf), std::nullopt);
     EXPECT_EQ(mode(DEVLINK_ESWITCH_MODE_LEGACY), Pf::Eswitch::legacy);
     EXPECT_EQ(mode(DEVLINK_ESWITCH_MODE_SWITCHDEV), Pf::Eswitch::switchdev);
     EXPECT_EQ(mode(17), Pf::Eswitch::unsupported);
     EXPECT_EQ(mode(std::nullopt), Pf::Eswitch::unsupported);
 }
 
+TEST_F(DevlinkStateTest, keeps_the_mode_of_an_eswitch_that_cannot_be_read_any_more) {
+    take(about(DEVLINK_CMD_NEW));
+    EXPECT_EQ(state.devices.at(pf), std::nullopt);
+    EXPECT_TRUE(set_eswitch_error(pf, "no memory", state));
+    EXPECT_FALSE(set_eswitch_error(pf, "no memory", state));
+    EXPECT_EQ(state.devices.at(pf), std::nullopt);
+    EXPECT_TRUE(set_eswitch(pf, Pf::Eswitch::legacy, state));
+    EXPECT_FALSE(set_eswitch(pf, Pf::Eswitch::legacy, state));
+    EXPECT_TRUE(state.eswitch_errors.empty());
+    EXPECT_TRUE(set_eswitch_error(pf, "busy", state));
+    EXPECT_EQ(state.devices.at(pf), Pf::Eswitch::legacy);
+    EXPECT_TRUE(set_eswitch(pf, Pf::Eswitch::legacy, state)) << "it can be read again";
+    EXPECT_TRUE(set_eswitch_error(pf, "busy", state));
+    take(about(DEVLINK_CMD_DEL));
+    EXPECT_TRUE(state.eswitch_errors.empty());
+}
+
 TEST_F(DevlinkStateTest, takes_no_answer_for_a_device_that_has_gone) {
-    EXPECT_FALSE(
-        take(about(DEVLINK_CMD_ESWITCH_GET).number<uint16_t>(DEVLINK_ATTR_ESWITCH_MODE, 1)));
-    EXPECT_TRUE(state.devices.empty());
+    EXPECT_FALSE(set_eswitch(pf, Pf::Eswitch::legacy, state));
+    EXPECT_FALSE(set_eswitch_error(pf, "no memory", state));
+    EXPECT_EQ(state, DevlinkState());
 }
 
 TEST(DevlinkMessage, of_no_interest_or_malformed_is_not_taken) {

@@ -73,6 +73,21 @@ TEST_F(InventoryBuilderTest, has_no_pf_of_which_the_eswitch_is_not_known_yet) {
     EXPECT_THAT(lines(), ElementsAre("PF 0000:43:00.0 number 0 eswitch legacy vfs 0/8"));
 }
 
+TEST_F(InventoryBuilderTest, says_of_which_pf_the_eswitch_could_not_be_read) {
+    add_pf(pf0, std::nullopt);
+    devlink.eswitch_errors[pf0] = "no memory";
+    // What has an eswitch cannot be told from what has none, but a PF can.
+    const Handle other{"pci", "0000:99:00.0"};
+    devlink.devices[other] = std::nullopt;
+    devlink.eswitch_errors[other] = "no memory";
+    sysfs.devices[other];
+    EXPECT_THAT(lines(),
+                ElementsAre("PF 0000:43:00.0 number 0 eswitch unread (no memory) vfs 0/8"));
+    devlink.devices[pf0] = Pf::Eswitch::legacy;
+    EXPECT_THAT(lines(),
+                ElementsAre("PF 0000:43:00.0 number 0 eswitch legacy (no memory) vfs 0/8"));
+}
+
 TEST_F(InventoryBuilderTest, has_no_pf_that_sysfs_was_not_read_of_yet) {
     const Handle nic{"netdevsim", "netdevsim10"};
     devlink.devices[nic] = Pf::Eswitch::legacy;

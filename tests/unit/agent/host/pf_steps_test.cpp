@@ -317,6 +317,20 @@ TEST_F(PfStepsTest, leave_a_vf_that_has_gone_to_one_pf_and_one_that_is_there_alo
     EXPECT_EQ(all_steps(), Steps{"forget 00.2"});
 }
 
+TEST_F(PfStepsTest, of_an_eswitch_that_cannot_be_read_wait_until_it_can) {
+    make_vfs(4);
+    pf().eswitch = Pf::Eswitch::unread;
+    pf().eswitch_error = "Cannot allocate memory";
+    record.unbound[vf_device(1)] = "mlx5_core";
+    function(vf_device(1))->driver.clear();
+    EXPECT_EQ(all_steps(), Steps{"bind 00.2 mlx5_core"}) << "nobody waits for his VF meanwhile";
+    EXPECT_EQ(refusal().reason, Reason::eswitch_unread);
+    EXPECT_THAT(refusal().detail, AllOf(HasSubstr("0000:43:00.0"), HasSubstr("Cannot allocate"),
+                                        HasSubstr("devlink dev eswitch show pci/0000:43:00.0")));
+    pf().eswitch = Pf::Eswitch::switchdev;
+    EXPECT_EQ(all_steps(), (Steps{"up 3", "vfs 2", "end"}));
+}
+
 TEST_F(PfStepsTest, change_the_number_of_unused_vfs) {
     make_vfs(4);
     pf().eswitch = Pf::Eswitch::switchdev;

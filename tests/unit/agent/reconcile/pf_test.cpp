@@ -76,6 +76,33 @@ TEST_F(PreparedPfs, that_are_not_there_are_waited_for_and_said) {
     EXPECT_EQ(host_status("vdpa-host-reason"), "");
 }
 
+TEST_F(PreparedPfs, whose_eswitch_cannot_be_read_are_waited_for_and_it_is_said_why) {
+    host.add_netdevsim();
+    host.add_management("vdpasim_net");
+    host.inventory.pfs.front().eswitch = host::Pf::Eswitch::unread;
+    host.inventory.pfs.front().eswitch_error = "Cannot allocate memory";
+    for (const bool is_named : {false, true}) {
+        set_pfs(is_named ? "netdevsim/netdevsim10,num-vfs=2" : "");
+        if (!is_named) {
+            start();
+        }
+        set_on_vf("vm1", 1);
+        settle();
+        EXPECT_EQ(state("vm1"), "waiting");
+        EXPECT_EQ(reason("vm1"), "eswitch-unread");
+        EXPECT_THAT(detail("vm1"), HasSubstr("Cannot allocate memory"));
+    }
+    EXPECT_EQ(host_status("vdpa-host-reason"), "eswitch-unread");
+    EXPECT_EQ(host.inventory.pfs.front().num_vfs, 0U) << "what is not known is not changed";
+    host.change([this] {
+        host.inventory.pfs.front().eswitch = host::Pf::Eswitch::legacy;
+        host.inventory.pfs.front().eswitch_error.clear();
+    });
+    settle();
+    EXPECT_EQ(state("vm1"), "listening");
+    EXPECT_EQ(host_status("vdpa-host-reason"), "");
+}
+
 TEST_F(PreparedPfs, ports_say_that_their_pf_is_being_prepared) {
     host.add_netdevsim();
     host.add_management("vdpasim_net");

@@ -196,6 +196,10 @@ TEST(Changes, are_named_by_what_differs) {
     EXPECT_THAT(changes_of(before, host.inventory),
                 UnorderedElementsAre("pf pci/0000:43:00.0", "bus pci/0000:43"));
     host.inventory = before;
+    host.inventory.pfs[0].eswitch_error = "Cannot allocate memory";
+    EXPECT_THAT(changes_of(before, host.inventory),
+                UnorderedElementsAre("pf pci/0000:43:00.0", "bus pci/0000:43"));
+    host.inventory = before;
     host.inventory.vdpa_devices.clear();
     EXPECT_THAT(changes_of(before, host.inventory),
                 UnorderedElementsAre("vdpa v0", "vdpa /dev/vhost-vdpa-3"));

@@ -139,6 +139,22 @@ TEST_F(Devices, of_a_legacy_pf_have_no_representor_and_it_is_said_how_they_get_o
     EXPECT_EQ(as_json()["pfs"][0]["functions"][0]["reason"], "pf-legacy");
 }
 
+TEST_F(Devices, of_a_pf_whose_eswitch_cannot_be_read_say_why) {
+    host::Pf &pf = inventory.pfs[0];
+    pf.eswitch_error = "Cannot allocate memory";
+    EXPECT_THAT(text(),
+                HasSubstr("eswitch switchdev (cannot be read now: Cannot allocate memory)"));
+    EXPECT_EQ(as_json()["pfs"][0]["reason"], nullptr) << "it could be once";
+    pf.eswitch = host::Pf::Eswitch::unread;
+    pf.functions[0].representor.reset();
+    EXPECT_THAT(text(),
+                AllOf(HasSubstr("eswitch unread (cannot be read now: Cannot allocate memory)"),
+                      HasSubstr("asked again")));
+    EXPECT_EQ(as_json()["pfs"][0]["reason"], "eswitch-unread");
+    EXPECT_EQ(as_json()["pfs"][0]["eswitch_error"], "Cannot allocate memory");
+    EXPECT_EQ(as_json()["pfs"][0]["functions"][0]["reason"], "eswitch-unread");
+}
+
 TEST_F(Devices, of_a_pf_without_a_driver_say_that_it_needs_one) {
     inventory.pfs[0].eswitch = host::Pf::Eswitch::unsupported;
     inventory.pfs[0].driver.clear();

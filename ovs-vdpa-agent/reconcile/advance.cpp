@@ -126,8 +126,12 @@ void Reconciler::retry_later(Port &port, std::chrono::milliseconds cap) {
     if (port.retry_armed && port.retry.expiry() <= std::chrono::steady_clock::now() + cap) {
         return;
     }
+    retry_after(port, port.backoff.next(cap));
+}
+
+void Reconciler::retry_after(Port &port, std::chrono::milliseconds delay) {
     port.retry_armed = true;
-    port.retry.expires_after(port.backoff.next(cap));
+    port.retry.expires_after(delay);
     port.retry.async_wait([this, name = port.name](const boost::system::error_code &cancelled) {
         if (cancelled) {
             return;

@@ -183,6 +183,7 @@ class Reconciler : public engine::EngineListener {
     std::vector<Error> notices_of(const Port &port) const;
     void retry_later(Port &port, const Error &error);
     void retry_later(Port &port, std::chrono::milliseconds cap);
+    void retry_after(Port &port, std::chrono::milliseconds delay);
 
     /* stale.cpp: what belongs to something that is not wanted any more */
     std::optional<Verdict> check_stale(Port &port);
@@ -202,6 +203,8 @@ class Reconciler : public engine::EngineListener {
     bool release_tap(Port &port);
     /* True when the asset is to be removed now. */
     bool may_remove(Port &port, const Asset &asset);
+    /* Whether the port's representor is attached to a switch, as far as the inventory tells. */
+    bool is_attached(const Port &port) const;
     std::function<void(Expected<void>)> removal_of(const Port &port, PickAsset pick);
     void forget(Port &port);
 

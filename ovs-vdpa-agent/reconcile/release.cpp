@@ -62,15 +62,27 @@ bool Reconciler::release_engine(Port &port) {
     return false;
 }
 
+bool Reconciler::is_attached(const Port &port) const {
+    const auto *function = inventory_ && port.representor.function
+                               ? inventory_->function(*port.representor.function)
+                               : nullptr;
+    return function && function->representor && function->representor->master;
+}
+
 bool Reconciler::may_remove(Port &port, const Asset &asset) {
     if (asset.is_busy()) {
         return false;
     }
-    if (port.release_error && !port.retrying) {
-        retry_later(port, *port.release_error);
-        return false;
+    if (!port.release_error || port.retrying) {
+        return true;
     }
-    return true;
+    if (port.release_error->reason != schema::Reason::ovs_detach || !is_attached(port)) {
+        retry_later(port, *port.release_error);
+    } else if (!port.retry_armed) {
+        // It is told of when it is not any more. A switch may take minutes to let go of many.
+        retry_after(port, env_.backoff.last);
+    }
+    return false;
 }
 
 std::function<void(Expected<void>)> Reconciler::removal_of(const Port &port, PickAsset pick) {

@@ -114,6 +114,27 @@ TEST_F(RepresentorsOfPorts, a_representor_is_given_back_when_the_switch_has_let_
     EXPECT_THAT(board->ports(), IsEmpty());
 }
 
+TEST_F(RepresentorsOfPorts, a_representor_is_not_asked_for_in_vain_while_the_switch_has_it) {
+    backoff = {std::chrono::milliseconds(1), std::chrono::hours(1)};
+    start_with(2);
+    set_vf("vm1", 0);
+    settle();
+    host.switch_stopped = true;
+    remove("vm1");
+    host.ensure_error = [](const std::string &name) {
+        return name == "vm2" ? std::optional(Error{schema::Reason::representor_failed, "no luck"})
+                             : std::nullopt;
+    };
+    set_vf("vm2", 1);
+    ASSERT_TRUE(until([this] { return host.count("ensure vm2") >= 8; })) << "what a port waits";
+    EXPECT_EQ(board->port("vm1")->reason, schema::Reason::ovs_detach);
+    EXPECT_LE(host.count("release vm1"), 2U);
+    host.switch_stopped = false;
+    host.switch_looks();
+    settle();
+    EXPECT_EQ(host.netdev(0), "eth0");
+}
+
 TEST_F(RepresentorsOfPorts, a_row_that_comes_back_while_the_switch_has_not_let_go_is_served_again) {
     start_with(1);
     set_vf("vm1", 0);

@@ -226,6 +226,7 @@ bool OvsThread::Impl::may_end() const {
 void OvsThread::Impl::wait() {
     control_.wait();
     ovda_db_wait(db_.get());
+    writer_->wait(may_write());
     ovda_loop_wait_readable(inbox_->fd());
     if (!exit_deadline_ && ovda_process_stop_fd() >= 0) {
         ovda_loop_wait_readable(ovda_process_stop_fd());

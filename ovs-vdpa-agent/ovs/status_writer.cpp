@@ -8,12 +8,17 @@
 
 #include "ovs-vdpa-agent/ovs/interface_keys.hpp"
 #include "ovs-vdpa-agent/ovs/log.hpp"
+#include "ovs-vdpa-agent/ovs/shim/loop.h"
 #include "ovs-vdpa-agent/ovs/utf8.hpp"
 
 namespace vdpa::agent::ovs {
 namespace {
 
 const log::Module log_module{"status_writer"};
+
+/* Between the beginnings of two transactions. Each costs ovsdb-server and all its clients some
+ * tenths of a millisecond, and ports that become ready one after the other would bring one each. */
+constexpr std::chrono::milliseconds pause{30};
 
 }  // namespace
 
@@ -25,13 +30,20 @@ void StatusWriter::want(std::vector<StatusUpdate> updates) {
         for (auto &[key, value] : update.keys) {
             keys[key] = value ? std::optional(valid_utf8(*value)) : std::nullopt;
         }
-        to_check_.insert(std::move(update.interface));
+        to_check_.erase(update.interface);
+        to_write_.insert(std::move(update.interface));
+    }
+}
+
+void StatusWriter::recheck(const std::string &interface) {
+    if (!to_write_.contains(interface)) {
+        to_check_.insert(interface);
     }
 }
 
 void StatusWriter::recheck_all() {
     for (const auto &[interface, keys] : wanted_) {
-        to_check_.insert(interface);
+        recheck(interface);
     }
 }
 
@@ -39,11 +51,21 @@ void StatusWriter::run(bool may_write) {
     if (!in_flight_.empty()) {
         finish_transaction();
     }
-    if (!in_flight_.empty() || !may_write || (to_check_.empty() && alone_.empty())) {
-        return;
-    }
-    if (wait_beyond_ != ovda_db_seqno(db_)) {
+    const bool is_due =
+        !to_check_.empty() || !alone_.empty() || (!to_write_.empty() && !is_held_back());
+    if (may_begin(may_write) && is_due) {
         begin_transaction();
+    }
+}
+
+bool StatusWriter::may_begin(bool may_write) const {
+    return may_write && in_flight_.empty() && wait_beyond_ != ovda_db_seqno(db_);
+}
+
+void StatusWriter::wait(bool may_write) const {
+    if (may_begin(may_write) && !to_write_.empty()) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(not_before_ - Clock::now());
+        ovda_loop_wait_ms(std::max<long long>(left.count(), 0));
     }
 }
 
@@ -62,12 +84,12 @@ void StatusWriter::finish_transaction() {
         case OVDA_COMMIT_TRY_AGAIN:
         case OVDA_COMMIT_NOT_LOCKED:
             wait_beyond_ = begun_at_;
-            to_check_.insert(rows.begin(), rows.end());
+            std::for_each(rows.begin(), rows.end(), [this](const auto &row) { recheck(row); });
             break;
         case OVDA_COMMIT_DONE:
             /* The replica holds what was written by now. Compared once more, because "insert" does
              * not replace the value of a key that another client inserted at the same time. */
-            to_check_.insert(rows.begin(), rows.end());
+            std::for_each(rows.begin(), rows.end(), [this](const auto &row) { recheck(row); });
             break;
         case OVDA_COMMIT_ERROR:
             if (rows.size() > 1) {
@@ -88,7 +110,11 @@ void StatusWriter::begin_transaction() {
     wait_beyond_.reset();
     begun_at_ = ovda_db_seqno(db_);
     transaction_open_ = false;
-    for (const std::string &interface : std::exchange(to_check_, {})) {
+    std::set<std::string> due = std::exchange(to_check_, {});
+    if (!is_held_back()) {
+        due.merge(std::exchange(to_write_, {}));
+    }
+    for (const std::string &interface : due) {
         if (!alone_.contains(interface) && write_row(interface)) {
             in_flight_.push_back(interface);
         }
@@ -102,6 +128,7 @@ void StatusWriter::begin_transaction() {
     if (transaction_open_) {
         ovda_txn_commit(db_);
         transaction_open_ = false;
+        not_before_ = Clock::now() + pause;
     }
 }
 

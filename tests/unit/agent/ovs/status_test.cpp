@@ -2,7 +2,9 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include <chrono>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "tests/unit/agent/ovs/database_fixture.hpp"
@@ -161,6 +163,31 @@ TEST_F(Status, of_many_ports_is_written) {
     for (int i = 0; i < ports; i++) {
         EXPECT_TRUE(wait_for_status("vm" + std::to_string(i), "vdpa-state", "running"));
     }
+}
+
+TEST_F(Status, that_changes_quickly_takes_few_transactions) {
+    start_server();
+    start_agent();
+    const auto begin = std::chrono::steady_clock::now();
+    constexpr int changes = 300;
+    for (int i = 1; i <= changes; i++) {
+        set("", {{"vdpa-agent-state", std::to_string(i)}});
+        // By when the change before has been seen, and could have been written.
+        std::promise<bool> answer;
+        agent_->thread().has_interface("vm1",
+                                       [&answer](bool is_there) { answer.set_value(is_there); });
+        EXPECT_FALSE(answer.get_future().get());
+    }
+    const std::string state = "external_ids:vdpa-agent-state=" + std::to_string(changes);
+    vsctl({"--timeout=20", "wait-until", "Open_vSwitch", ".", state});
+    const auto taken = std::chrono::steady_clock::now() - begin;
+    std::ifstream database(folder_ / "conf.db");
+    long transactions = 0;
+    for (std::string line; std::getline(database, line);) {
+        transactions += line.find("vdpa-agent-state") == std::string::npos ? 0 : 1;
+    }
+    EXPECT_GE(transactions, 2);
+    EXPECT_LE(transactions, taken / std::chrono::milliseconds(30) + 2);
 }
 
 TEST_F(Status, that_is_no_utf8_is_made_so) {

@@ -11,10 +11,14 @@ from bed.stack import Stack
 from harness.wait import wait_for
 
 
-def prepare(stack: Stack, nic: Netdevsim, vfs: int) -> None:
-    """Has the agent prepare the NIC."""
+def prepare_pf(stack: Stack, pf: str, vfs: int) -> None:
+    """Has the agent prepare the PF."""
     stack.vsctl("--no-wait", "set", "Open_vSwitch", ".",
-                f'other_config:vdpa-pfs="{nic.handle},num-vfs={vfs}"')
+                f'other_config:vdpa-pfs="{pf},num-vfs={vfs}"')
+
+
+def prepare(stack: Stack, nic: Netdevsim, vfs: int) -> None:
+    prepare_pf(stack, nic.handle, vfs)
 
 
 def representor_key(nic: Netdevsim, vf: int) -> str:
@@ -27,9 +31,11 @@ def no_device(names: str) -> str:
     return rf"\|WARN\|{names}: invalid \(no-device\)"
 
 
-def expect_refusal(stack: Stack, reason: str) -> None:
-    """Declares that the agent warns of a row or a PF for that reason."""
-    stack.expect_log(rf"\|(port|pf)\(control\)\|WARN\|.*\b{reason}\b")
+def expect_refusal(stack: Stack, what: str, reason: str) -> None:
+    """Declares that the agent warns of a row, by its name, or of a PF, by its handle, for that
+    reason."""
+    stack.expect_log(rf"\|port\(control\)\|WARN\|{what}: [a-z]+ \({reason}\): ")
+    stack.expect_log(rf"\|pf\(control\)\|WARN\|{reason}: {what}: ")
 
 
 def add_port(stack: Stack, nic: Netdevsim, name: str, vf: int, *, mac: str | None = None,

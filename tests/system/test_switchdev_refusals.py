@@ -23,7 +23,7 @@ def test_fewer_vfs_while_one_is_in_use(stack: Stack, netdevsim: NetdevsimBus) ->
     prepare(stack, nic, 2)
     add_port(stack, nic, "vm1", 1)
     wait_ports(stack, nic, vm1=1)
-    expect_refusal(stack, "pf-needs-drain")
+    expect_refusal(stack, nic.handle, "pf-needs-drain")
     with untouched(stack, "vm1"):
         prepare(stack, nic, 1)
         host = stack.wait_host_reason("pf-needs-drain")
@@ -64,7 +64,7 @@ def test_vf_named_by_two_rows(stack: Stack, netdevsim: NetdevsimBus) -> None:
     nic = netdevsim.create().to_switchdev(2)
     add_port(stack, nic, "vm1", 0)
     wait_ports(stack, nic, vm1=0)
-    expect_refusal(stack, "duplicate-device")
+    expect_refusal(stack, "vm[12]", "duplicate-device")
     with untouched(stack, "vm1", is_rival=True):
         add_port(stack, nic, "vm2", 0)
         status = stack.wait_status("vm2", state="invalid", reason="duplicate-device")
@@ -78,7 +78,7 @@ def test_name_is_taken_by_a_foreign_netdev(stack: Stack, netdevsim: NetdevsimBus
     nic = netdevsim.create().to_switchdev(1)
     names = own_names(nic)
     stack.ip("link", "add", "vm1", "type", "dummy")
-    expect_refusal(stack, "name-taken")
+    expect_refusal(stack, "vm1", "name-taken")
     add_port(stack, nic, "vm1", 0)
     stack.wait_status("vm1", state="invalid", reason="name-taken")
     assert nic.representor(0) == names[0]
@@ -103,7 +103,7 @@ def test_representors_that_cannot_be_had(stack: Stack, netdevsim: NetdevsimBus,
                 (f"{nvme_pf.address},vf0", "invalid", "eswitch-unsupported"),
                 (f"{nvme_pf.vf(0)},vf0", "invalid", "not-a-pf")]):
             name = f"bad{number}"
-            expect_refusal(stack, reason)
+            expect_refusal(stack, name, reason)
             stack.add_vdpa_port(name, vdpa_representor=representor)
             status = stack.wait_status(name, state=state, reason=reason)
             assert representor.split(",")[0] in status["detail"], status
@@ -119,7 +119,7 @@ def test_devices_that_cannot_serve(stack: Stack, netdevsim: NetdevsimBus, vdpa_s
             ("vdpa:nothing", "waiting", "device-missing"),
             ("/dev/vhost-vdpa-9", "waiting", "device-missing")]):
         name = f"bad{vf}"
-        expect_refusal(stack, reason)
+        expect_refusal(stack, name, reason)
         add_port(stack, nic, name, vf, vdpa_accelerator_devargs=device)
         status = stack.wait_status(name, state=state, reason=reason)
         assert device in status["detail"], status
@@ -130,7 +130,7 @@ def test_devices_that_cannot_serve(stack: Stack, netdevsim: NetdevsimBus, vdpa_s
 @pytest.mark.machine("viommu")
 def test_nic_without_sriov_is_no_pf(stack: Stack, vp_vdpa: VdpaDevices) -> None:
     address = vp_vdpa.management_device.removeprefix("pci/")
-    expect_refusal(stack, "not-a-pf")
+    expect_refusal(stack, "vm1", "not-a-pf")
     stack.add_vdpa_port("vm1", vdpa_representor=f"{address},vf0")
     status = stack.wait_status("vm1", state="invalid", reason="not-a-pf")
     assert address in status["detail"]
@@ -150,7 +150,7 @@ def test_device_that_comes_later(stack: Stack, netdevsim: NetdevsimBus,
 def test_more_vfs_than_there_can_be(stack: Stack, nvme_pf: PciPf) -> None:
     stack.vsctl("--no-wait", "set", "Open_vSwitch", ".",
                 f'other_config:vdpa-pfs="{nvme_pf.address},num-vfs=5"')
-    expect_refusal(stack, "sriov-unsupported")
+    expect_refusal(stack, nvme_pf.address, "sriov-unsupported")
     host = stack.wait_host_reason("sriov-unsupported")
     assert nvme_pf.address in host["host-detail"] and nvme_pf.vf_count == 0
 
@@ -160,7 +160,7 @@ def test_row_is_not_read_wrongly(stack: Stack, netdevsim: NetdevsimBus) -> None:
     """A malformed value is named with its key, and the NIC left as it is."""
     nic = netdevsim.create().to_switchdev(1)
     names = own_names(nic)
-    expect_refusal(stack, "bad-representor")
+    expect_refusal(stack, "vm1", "bad-representor")
     stack.expect_log(no_device("vm1"))
     stack.add_vdpa_port("vm1", vdpa_representor=f"{nic.handle},vf0,vf1")
     status = stack.wait_status("vm1", state="invalid", reason="bad-representor")

@@ -8,7 +8,7 @@ from bed import kernel
 from bed.sriov import PciPf
 from bed.stack import Stack
 from harness.wait import wait_for
-from switchdev import expect_refusal
+from switchdev import expect_refusal, prepare_pf
 
 pytestmark = pytest.mark.kernels("6.1", "6.12")
 
@@ -27,20 +27,16 @@ def wait_functions(stack: Stack, pf: PciPf, count: int) -> dict[int, dict]:
     return functions(stack, pf)
 
 
-def set_pfs(stack: Stack, value: str) -> None:
-    stack.vsctl("--no-wait", "set", "Open_vSwitch", ".", f'other_config:vdpa-pfs="{value}"')
-
-
 def test_vfs_are_made(stack: Stack, nvme_pf: PciPf) -> None:
-    expect_refusal(stack, "eswitch-unsupported")
-    set_pfs(stack, f"{nvme_pf.address},num-vfs=3")
+    expect_refusal(stack, nvme_pf.address, "eswitch-unsupported")
+    prepare_pf(stack, nvme_pf.address, 3)
     wait_for(lambda: nvme_pf.vf_count == 3, 30, "three VFs")
     found = wait_functions(stack, nvme_pf, 3)
     assert {number: function["device"] for number, function in found.items()} == {
         number: nvme_pf.vf(number) for number in range(3)}
     host = stack.wait_host_reason("eswitch-unsupported")
     assert nvme_pf.address in host["host-detail"]
-    set_pfs(stack, f"{nvme_pf.address},num-vfs=4")
+    prepare_pf(stack, nvme_pf.address, 4)
     wait_for(lambda: nvme_pf.vf_count == 4, 30, "four VFs")
 
 
@@ -77,6 +73,6 @@ def test_row_waits_for_a_vf(stack: Stack, nvme_pf: PciPf) -> None:
     nvme_pf.set_vfs(0)
     stack.add_vdpa_port("vm1", vdpa_accelerator_devargs=address)
     stack.wait_status("vm1", state="waiting", reason="device-missing")
-    expect_refusal(stack, "eswitch-unsupported")
+    expect_refusal(stack, "vm1", "eswitch-unsupported")
     nvme_pf.set_vfs(2)
     stack.wait_status("vm1", state="invalid", reason="eswitch-unsupported")

@@ -86,6 +86,16 @@ class Netdevsim:
                 return port["netdev"]
         raise AssertionError(f"no representor of pf{pf}vf{vf}: {self.devlink_ports()}")
 
+    def representors(self) -> int:
+        """How many there are; without a program that would take longer than what it sees."""
+        count = 0
+        for netdev in Path("/sys/class/net").iterdir():
+            with contextlib.suppress(OSError):
+                parent = (netdev / "device").resolve().name
+                port = (netdev / "phys_port_name").read_text()
+                count += parent == self.sysfs.name and "vf" in port
+        return count
+
     def wait_representor(self, vf: int, name: str, bound: float = 15) -> None:
         """Waits until a VF's representor has that name."""
         def named() -> bool:

@@ -16,6 +16,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "functional")]
 
 from bed import plan, sriov, vdpa  # noqa: E402
 from bed.engine_alone import EngineAlone  # noqa: E402
+from bed.eswitch import Eswitch  # noqa: E402
 from bed.kernel import KernelLog  # noqa: E402
 from bed.netdevsim import NetdevsimBus  # noqa: E402
 from bed.progress import Writer  # noqa: E402
@@ -156,6 +157,14 @@ def nvme_pf() -> Iterator[PciPf]:
     yield pf
     pf.set_vfs(0)
     pf.set_autoprobe(True)
+
+
+@pytest.fixture
+def eswitch(nvme_pf: PciPf) -> Iterator[Eswitch]:
+    """An eswitch of nvme_pf, which is to be plugged in."""
+    played = Eswitch(nvme_pf.address)
+    yield played
+    played.unplug()
 
 
 @pytest.fixture

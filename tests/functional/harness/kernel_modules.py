@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Modules that Debian's kernels lack, built from the source package of the same version."""
+"""Modules that Debian's kernels lack, built from the source package of the same version, and one of
+our own."""
 
 import hashlib
 import shutil
@@ -15,6 +16,11 @@ class _Recipe(NamedTuple):
     sources: tuple[str, ...]  # Files of the kernel's source, patterns, which go into one folder.
     kbuild: str  # What stands in that folder's Kbuild; empty: as in the kernel's source.
     settings: tuple[str, ...]  # For make.
+    ours: tuple[Path, ...] = ()  # Files of our own, for the same folder.
+
+    def digest(self) -> str:
+        texts = [repr(self[:3]), *(path.read_text() for path in self.ours)]
+        return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 _NETDEVSIM = _Recipe(("drivers/net/netdevsim/*",), "", ("CONFIG_NETDEVSIM=m",))
@@ -23,36 +29,45 @@ _VDPA = _Recipe(
     ("drivers/vhost/vringh.c", "drivers/vdpa/vdpa_sim/*.[ch]", "drivers/vdpa/virtio_pci/*.c"),
     "obj-m := vringh.o vdpa_sim.o vdpa_sim_net.o vp_vdpa.o\n"
     "ccflags-y := -DCONFIG_VHOST_RING_MODULE=1\n", ())
+_ESWITCH = _Recipe((), "obj-m := ovda_eswitch.o\n", (), (
+    Path(__file__).resolve().parents[2] / "system/eswitch/ovda_eswitch.c",))
 
 # Before 6.12 Debian's kernels have no vDPA at all.
-_RECIPES = {"6.12": {"netdevsim": _NETDEVSIM, "vdpa": _VDPA}, "6.1": {"netdevsim": _NETDEVSIM}}
+_RECIPES = {"6.12": {"netdevsim": _NETDEVSIM, "vdpa": _VDPA, "eswitch": _ESWITCH},
+            "6.1": {"netdevsim": _NETDEVSIM, "eswitch": _ESWITCH}}
 
 
 def add_modules(kernel: Kernel) -> None:
     """Puts the modules beside the kernel's own, as modprobe finds them, if they are not there yet.
     KernelUnavailable if they cannot be fetched or built."""
-    recipes = _RECIPES[kernel.series]
-    digest = hashlib.sha256(repr(recipes).encode()).hexdigest()
     extra = kernel.modules / "extra"
     with cache_lock() as cache:
-        done = extra / "built"
-        if done.exists() and done.read_text() == digest:
+        recipes = {name: recipe for name, recipe in _RECIPES[kernel.series].items()
+                   if not _is_built(extra / f"{name}.built", recipe)}
+        if not recipes:
             return
-        with tempfile.TemporaryDirectory(dir=cache, prefix="modules.") as name:
-            built = _build(kernel, recipes, Path(name))
-            shutil.rmtree(extra, ignore_errors=True)
-            extra.mkdir()
+        with tempfile.TemporaryDirectory(dir=cache, prefix="modules.") as folder:
+            built = _build(kernel, recipes, Path(folder))
+            extra.mkdir(exist_ok=True)
             for module in built:
-                shutil.copy2(module, extra / module.name)
+                # Not over one that a guest may be reading.
+                shutil.copy2(module, extra / f"{module.name}.new")
+                (extra / f"{module.name}.new").replace(extra / module.name)
         tool("depmod", "-b", str(kernel.root), kernel.release)
-        done.write_text(digest)
+        for name, recipe in recipes.items():
+            (extra / f"{name}.built").write_text(recipe.digest())
+
+
+def _is_built(mark: Path, recipe: _Recipe) -> bool:
+    return mark.exists() and mark.read_text() == recipe.digest()
 
 
 def _build(kernel: Kernel, recipes: dict[str, _Recipe], folder: Path) -> list[Path]:
     print(f"building modules for Linux {kernel.release}: {' '.join(recipes)}", flush=True)
     tree = _headers(kernel, folder)
-    _unpack_sources(kernel, [source for recipe in recipes.values() for source in recipe.sources],
-                    folder)
+    sources = [source for recipe in recipes.values() for source in recipe.sources]
+    if sources:
+        _unpack_sources(kernel, sources, folder)
     built: list[Path] = []
     for name, recipe in recipes.items():
         place = folder / "build" / name
@@ -60,6 +75,8 @@ def _build(kernel: Kernel, recipes: dict[str, _Recipe], folder: Path) -> list[Pa
         for source in recipe.sources:
             for path in (folder / "source").glob(source):
                 shutil.copy2(path, place / path.name)
+        for path in recipe.ours:
+            shutil.copy2(path, place / path.name)
         if recipe.kbuild:
             (place / "Kbuild").write_text(recipe.kbuild)
         # Type information would need pahole, and no test wants it.

@@ -19,6 +19,9 @@ const log::Module log_module{"status_writer"};
 /* Between the beginnings of two transactions. Each costs ovsdb-server and all its clients some
  * tenths of a millisecond, and ports that become ready one after the other would bring one each. */
 constexpr std::chrono::milliseconds pause{30};
+/* Between attempts at rows that were refused. */
+constexpr std::chrono::seconds first_retry{1};
+constexpr std::chrono::seconds last_retry{60};
 
 }  // namespace
 
@@ -51,6 +54,11 @@ void StatusWriter::run(bool may_write) {
     if (!in_flight_.empty()) {
         finish_transaction();
     }
+    if (retry_at_ && Clock::now() >= *retry_at_) {
+        retry_at_.reset();
+        std::ranges::for_each(std::exchange(refused_, {}),
+                              [this](const auto &row) { recheck(row); });
+    }
     const bool is_due =
         !to_check_.empty() || !alone_.empty() || (!to_write_.empty() && !is_held_back());
     if (may_begin(may_write) && is_due) {
@@ -63,8 +71,12 @@ bool StatusWriter::may_begin(bool may_write) const {
 }
 
 void StatusWriter::wait(bool may_write) const {
+    auto due = may_write ? retry_at_ : std::nullopt;
     if (may_begin(may_write) && !to_write_.empty()) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(not_before_ - Clock::now());
+        due = std::min(due.value_or(not_before_), not_before_);
+    }
+    if (due) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(*due - Clock::now());
         ovda_loop_wait_ms(std::max<long long>(left.count(), 0));
     }
 }
@@ -90,19 +102,32 @@ void StatusWriter::finish_transaction() {
             /* The replica holds what was written by now. Compared once more, because "insert" does
              * not replace the value of a key that another client inserted at the same time. */
             std::for_each(rows.begin(), rows.end(), [this](const auto &row) { recheck(row); });
+            if (refused_.empty()) {
+                retry_after_ = {};
+            }
             break;
         case OVDA_COMMIT_ERROR:
+            static log::RateLimit limit;
             if (rows.size() > 1) {
-                log_module.warn("status of " + std::to_string(rows.size()) +
-                                " rows refused, writing them one by one: " + error.get());
+                log_module.warn(limit,
+                                "status of " + std::to_string(rows.size()) +
+                                    " rows refused, writing them one by one: " + error.get());
                 alone_.insert(rows.begin(), rows.end());
             } else {
-                static log::RateLimit limit;
+                retry_later(rows[0]);
                 log_module.warn(limit, "status of " +
                                            (rows[0].empty() ? "Open_vSwitch row" : rows[0]) +
                                            " refused: " + error.get());
             }
             break;
+    }
+}
+
+void StatusWriter::retry_later(const std::string &row) {
+    refused_.insert(row);
+    if (!retry_at_) {
+        retry_after_ = std::clamp(2 * retry_after_, first_retry, last_retry);
+        retry_at_ = Clock::now() + retry_after_;
     }
 }
 

@@ -19,8 +19,8 @@ namespace vdpa::agent::ovs {
  * a round trip.
  *
  * A transaction that the server refuses is repeated row by row, so that one bad row does not keep
- * the others from being written; a row refused alone is left until it, or what is wanted of it,
- * changes. */
+ * the others from being written; a row refused alone is tried again when it, or what is wanted of
+ * it, changes, and at growing intervals, for it may have been the server that could not write. */
 class StatusWriter {
   public:
     explicit StatusWriter(ovda_db *db);
@@ -36,10 +36,11 @@ class StatusWriter {
     /* After each ovda_db_run(): goes on with the transaction under way, or begins one if there is
      * something to write and `may_write`. */
     void run(bool may_write);
-    /* Makes the next ovda_loop_block() end when that moment is over. */
+    /* Makes the next ovda_loop_block() end when run() has something to do although nothing has
+     * happened. */
     void wait(bool may_write) const;
 
-    /* Whether everything wanted has been written, as far as is known. */
+    /* Whether everything wanted has been written, as far as is known, or was refused. */
     bool is_idle() const {
         return in_flight_.empty() && to_check_.empty() && to_write_.empty() && alone_.empty();
     }
@@ -51,6 +52,7 @@ class StatusWriter {
     bool may_begin(bool may_write) const;
     bool is_held_back() const { return Clock::now() < not_before_; }
     void finish_transaction();
+    void retry_later(const std::string &row);
     void begin_transaction();
     bool write_row(const std::string &interface);
     bool write_keys(const ovda_row *row, const ovda_map *external_ids, const Keys &keys);
@@ -65,6 +67,9 @@ class StatusWriter {
     unsigned int begun_at_ = 0;               /* seqno */
     bool transaction_open_ = false;
     Clock::time_point not_before_{}; /* For to_write_. */
+    std::set<std::string> refused_; /* To be tried again at retry_at_. */
+    std::optional<Clock::time_point> retry_at_;
+    std::chrono::seconds retry_after_{0};
 };
 
 }  // namespace vdpa::agent::ovs

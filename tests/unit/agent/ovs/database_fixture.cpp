@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <chrono>
 #include <stdexcept>
@@ -28,10 +29,12 @@ DatabaseServer::DatabaseServer(const std::filesystem::path &folder, const std::s
 }
 
 void DatabaseServer::start() {
-    process_ = std::make_unique<Process>(std::vector<std::string>{
-        "ovsdb-server", folder_ / "conf.db", "--remote=punix:" + socket_.string(),
-        "--unixctl=" + (folder_ / "ovsdb-server.ctl").string(), "--log-file=/dev/null", "-vinfo",
-        "-vsyslog:off"});
+    /* One whose disk is full does not die of that; see fill_disk(). */
+    process_ = std::make_unique<Process>(
+        std::vector<std::string>{"env", "--ignore-signal=XFSZ", "ovsdb-server", folder_ / "conf.db",
+                                 "--remote=punix:" + socket_.string(),
+                                 "--unixctl=" + (folder_ / "ovsdb-server.ctl").string(),
+                                 "--log-file=/dev/null", "-vinfo", "-vsyslog:off"});
     const auto deadline = std::chrono::steady_clock::now() + timeout;
     for (;;) {
         /* Not ovs-vsctl: that makes the Open_vSwitch row if there is none. */
@@ -49,6 +52,17 @@ void DatabaseServer::stop(int signal_number) {
     process_->signal(signal_number);
     process_->wait();
     process_.reset();
+}
+
+void DatabaseServer::fill_disk() const {
+    const rlimit full{.rlim_cur = std::filesystem::file_size(folder_ / "conf.db"),
+                      .rlim_max = RLIM_INFINITY};
+    EXPECT_EQ(::prlimit(process_->pid(), RLIMIT_FSIZE, &full, nullptr), 0);
+}
+
+void DatabaseServer::empty_disk() const {
+    const rlimit none{.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+    EXPECT_EQ(::prlimit(process_->pid(), RLIMIT_FSIZE, &none, nullptr), 0);
 }
 
 std::string DatabaseServer::vsctl(const std::vector<std::string> &args) const {

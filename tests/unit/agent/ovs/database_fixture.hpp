@@ -30,6 +30,11 @@ class DatabaseServer {
     explicit DatabaseServer(const std::filesystem::path &folder, const std::string &schema = "");
     void start();
     void stop(int signal_number);
+    /* From the one to the other it can write nothing, and refuses what would change the database.
+     */
+    void fill_disk() const;
+    void empty_disk() const;
+    bool wait_for_failed_write() const { return process_->wait_for_output("write failed"); }
     std::string remote() const { return "unix:" + socket_.string(); }
     /* "ovs-vsctl ARGS", which must succeed; its output without the last newline. */
     std::string vsctl(const std::vector<std::string> &args) const;

@@ -226,6 +226,22 @@ TEST_F(Status, refused_for_one_row_is_written_to_the_others) {
     EXPECT_TRUE(wait_for_status("vm1", "vdpa-state", "running"));
 }
 
+TEST_F(Status, refused_by_a_server_whose_disk_is_full_is_written_when_there_is_room_again) {
+    start_server();
+    start_agent();
+    add_port("vm1");
+    set("vm1", {{"vdpa-state", "listening"}});
+    ASSERT_TRUE(wait_for_status("vm1", "vdpa-state", "listening"));
+
+    server_->fill_disk();
+    set("vm1", {{"vdpa-state", "running"}});
+    ASSERT_TRUE(server_->wait_for_failed_write());
+    EXPECT_EQ(status_key("vm1", "vdpa-state"), "listening");
+    server_->empty_disk();
+
+    EXPECT_TRUE(wait_for_status("vm1", "vdpa-state", "running"));
+}
+
 TEST_F(Status, changed_while_the_server_was_away_is_written_when_it_is_back) {
     start_server();
     start_agent();

@@ -255,7 +255,9 @@ Expected<void> Representors::reset_mac(const OwnedRepresentor &entry) {
         return mac_failed(entry, "made: " + errno_text(errno));
     }
     const auto done = switch_->set_mac(entry.port, *random);
-    if (done || done.error().is_gone()) {
+    // Of a device that does not take one at all, ours was never there: the record says so before it
+    // is tried.
+    if (done || done.error().is_gone() || done.error().code == EOPNOTSUPP) {
         return {};
     }
     // A driver's answer for a VF that it does not have any more is its own.

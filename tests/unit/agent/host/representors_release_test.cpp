@@ -182,6 +182,18 @@ TEST_F(RepresentorReleaseTest, whose_mac_cannot_be_replaced_is_tried_again) {
     EXPECT_EQ(recorded("vm1"), std::nullopt);
 }
 
+TEST_F(RepresentorReleaseTest, of_a_device_that_never_took_a_mac_address_ends) {
+    auto vf0 = make_representor(0);
+    vf0.mac = "02:00:00:00:00:01";
+    const auto before = mac_of(0);
+    nic.mac_error = EOPNOTSUPP;
+    EXPECT_EQ(open().ensure("vm1", vf0).error().reason, Reason::mac_failed);
+    const auto done = open().release("vm1", false, {});
+    EXPECT_TRUE(done) << "nobody could use the VF any more: " << done.error().detail;
+    EXPECT_EQ(recorded("vm1"), std::nullopt);
+    EXPECT_EQ(mac_of(0), before);
+}
+
 TEST_F(RepresentorReleaseTest, comes_first_when_a_row_changes_its_function) {
     const auto vf0 = make_served("vm1", 0);
     attach("vm1");

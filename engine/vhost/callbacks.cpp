@@ -27,8 +27,12 @@ rte_vhost_msg_result before(int vid, void *message) {
     EventThread::beat();
     MemoryGuard::begin_message(vid);
     Port *port = Registry::instance().connection(vid);
-    return port ? port->before_message(vid, *static_cast<Message *>(message))
-                : RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+    if (!port) {
+        // What is left of one that has hung up: nobody would check it.
+        close_fds(*static_cast<Message *>(message));
+        return RTE_VHOST_MSG_RESULT_ERR;
+    }
+    return port->before_message(vid, *static_cast<Message *>(message));
 }
 
 rte_vhost_msg_result after(int vid, void *message) {
@@ -102,6 +106,12 @@ const rte_vhost_device_ops &device_callbacks() {
 
 int Port::on_new_connection(int vid, const char *library_path) {
     const std::lock_guard lock(mutex_);
+    if (vid_ >= 0 && !memory_lost_ && socket_.has_ended() && datapath_->hung_up()) {
+        // Both happened while the library's thread was at work elsewhere, and it looks at sockets
+        // that listen first (DPDK 22.11, lib/vhost/fd_man.c). What it says of the earlier one
+        // later, finds no port.
+        end_connection();
+    }
     if (vid_ >= 0 && memory_lost_) {
         // The library may take a new connection before it sees the end of the one hung up on.
         VDPA_LOG_WITH_LIMIT(refuse_limit_, info, module,
@@ -138,6 +148,11 @@ void Port::on_destroy_connection(int vid) {
     if (vid != vid_) {
         return;
     }
+    end_connection();
+    publish();
+}
+
+void Port::end_connection() {
     VDPA_LOG_WITH_LIMIT(connect_limit_, info, module, "%s: front-end disconnected", name().c_str());
     forget_connection();
     datapath_->end_connection();
@@ -150,7 +165,6 @@ void Port::on_destroy_connection(int vid) {
             fault_ = switched.error();
         }
     }
-    publish();
 }
 
 int Port::on_new_device(int vid) {
@@ -209,7 +223,8 @@ rte_vhost_msg_result Port::reject(Message &message, const char *why) {
 rte_vhost_msg_result Port::before_message(int vid, Message &message) {
     const std::lock_guard lock(mutex_);
     if (vid != vid_) {
-        return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
+        close_fds(message);
+        return RTE_VHOST_MSG_RESULT_ERR;
     }
     const auto answer_u64 = [&message](uint64_t value) {
         close_fds(message);

@@ -58,6 +58,9 @@ class Datapath {
     virtual void new_connection(int vid) = 0;
     /* (F) It has gone; device_down() came before, if a device was up. Not at unregistering. */
     virtual void end_connection() {}
+    /* (F) It has hung up, and the library will say so later. Whether it is served no more; false:
+     * the library has to speak first. */
+    [[nodiscard]] virtual bool hung_up() { return false; }
     /* The one that is connected is not to be served any more, and is about to be disconnected. For
      * the control thread, not beside an (F) call. */
     virtual void stop_serving() {}

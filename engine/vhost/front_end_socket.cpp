@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -72,6 +73,11 @@ FrontEndSocket FrontEndSocket::find(const std::string &library_path) {
 void FrontEndSocket::limit_waits() const {
     ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &longest_wait, sizeof(longest_wait));
     ::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDTIMEO, &longest_wait, sizeof(longest_wait));
+}
+
+bool FrontEndSocket::has_ended() const {
+    pollfd entry{.fd = fd_.get(), .events = POLLRDHUP, .revents = 0};
+    return fd_ && ::poll(&entry, 1, 0) == 1;
 }
 
 void FrontEndSocket::hang_up() const {

@@ -25,6 +25,8 @@ class FrontEndSocket {
      * for the rest of what has begun. Limits how long that can be, after which the connection ends:
      * front-ends send a message in one piece. */
     void limit_waits() const;
+    /* Whether the front-end has ended it, be that known to the library or not. */
+    bool has_ended() const;
     /* Ends the connection: the library, as the front-end, finds that the other side has. */
     void hang_up() const;
 

@@ -102,6 +102,7 @@ class Port {
     rte_vhost_msg_result get_config(int vid, Message &message) const;
     void publish();
     void forget_connection();
+    void end_connection();
 
     const Context context_;
     const schema::PortSpec spec_;

@@ -26,6 +26,10 @@ class RelayDatapath final : public Datapath {
     uint32_t ring_count() const override { return 2 * offer_.max_queues + 1; }
 
     void new_connection(int /*vid*/) override { relay_->new_connection(); }
+    bool hung_up() override {
+        relay_->device_down();
+        return true;
+    }
     void stop_serving() override { relay_->new_connection(); }
     void device_up(int vid) override { relay_->device_up(vid); }
     void device_down() override { relay_->device_down(); }

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import struct
 from pathlib import Path
@@ -56,6 +57,40 @@ def _served(box: Sandbox, path: Path) -> FrontEnd:
     front_end.transmit(FRAME)
     wait_for(lambda: front_end.used(TRANSMIT) == 1, 10, "a frame to be taken")
     return front_end
+
+
+def _replaced_unseen(box: Sandbox, path: Path, earlier: FrontEnd, *last_words: int) -> FrontEnd:
+    """Another front-end in the place of `earlier`, of which the engine learns at the same time."""
+    os.kill(box.engine.pid, signal.SIGSTOP)
+    try:
+        for request in last_words:
+            earlier.send(request)
+        earlier.close()
+        return FrontEnd(path)
+    finally:
+        os.kill(box.engine.pid, signal.SIGCONT)
+
+
+def test_front_end_is_served_that_comes_with_the_end_of_the_one_before(sandbox: Sandbox) -> None:
+    """As a virtual machine's that is started anew while the vhost library's thread waits for a
+    device. QEMU may try once only."""
+    path = sandbox.add_port("bad")
+    with _replaced_unseen(sandbox, path, _served(sandbox, path)) as front_end:
+        front_end.set_up()
+        sandbox.wait_state("bad", "running")
+        front_end.transmit(FRAME)
+        wait_for(lambda: front_end.used(TRANSMIT) == 1, 10, "a frame to be taken")
+    sandbox.wait_state("bad", "listening")
+
+
+def test_last_words_of_a_front_end_that_was_replaced_are_not_believed(sandbox: Sandbox) -> None:
+    """The library, which would handle them without our looking, would complain of these."""
+    path = sandbox.add_port("bad")
+    last_words = (SET_MEM_TABLE, IOTLB_MSG)
+    with _replaced_unseen(sandbox, path, _served(sandbox, path), *last_words) as front_end:
+        front_end.set_up()
+        sandbox.wait_state("bad", "running")
+    sandbox.engine.check_alive()
 
 
 def test_truncated_memory_ends_one_connection(sandbox: Sandbox) -> None:

@@ -104,12 +104,27 @@ std::optional<bool> engine_says(Condition condition, const Port &port, bool engi
     }
 }
 
+/* Whether it has been found out which PF the port is to be on, and that this one is as it has to
+ * be. A device that is not there does not tell its PF. */
+bool knows_pf(const Port &port, const host::Inventory *inventory) {
+    if (port.plan) {
+        return true;
+    }
+    if (!inventory || !port.wanted || !port.wanted->device || !port.wanted->device->representor) {
+        return false;
+    }
+    const host::Pf *pf = inventory->pf(port.wanted->device->representor->pf);
+    return pf != nullptr && pf->eswitch == host::Pf::Eswitch::switchdev;
+}
+
 void show_conditions(report::PortView &view, const Port &port, const Verdict &verdict,
-                     bool engine_ready, std::chrono::system_clock::time_point now) {
+                     bool engine_ready, bool pf_known, std::chrono::system_clock::time_point now) {
     for (size_t i = 0; i < report::n_conditions; i++) {
         const auto condition = static_cast<Condition>(i);
         report::ConditionView &shown = view.conditions[i];
-        if (!verdict.unmet || condition < *verdict.unmet) {
+        if (condition == Condition::pf && verdict.unmet == Condition::function && !pf_known) {
+            shown.holds = std::nullopt;
+        } else if (!verdict.unmet || condition < *verdict.unmet) {
             shown.holds = true;
         } else if (condition == *verdict.unmet) {
             shown.holds = false;
@@ -131,7 +146,7 @@ void Reconciler::publish_host() {
     std::optional<Error> problem = owned_error_;
     if (!host_.errors.empty() && !problem) {
         problem = host_.errors.front();
-        problem->detail = "Open_vSwitch other_config: " + problem->detail;
+        problem->detail = "Open_vSwitch other_config:" + problem->detail;
     }
     for (const Engine &engine : engines_) {
         report::EngineView shown;
@@ -162,9 +177,9 @@ void Reconciler::publish_host() {
         }
     }
     if (!host_.unknown_keys.empty() && !problem) {
-        problem =
-            Error{Reason::unknown_key, "Open_vSwitch other_config:" + host_.unknown_keys.front() +
-                                           " means nothing: check its spelling"};
+        problem = Error{Reason::unknown_key,
+                        "Open_vSwitch other_config:" + host_.unknown_keys.front().substr(0, 64) +
+                            " means nothing and is ignored: check its spelling"};
     }
     if (problem) {
         view.reason = problem->reason;
@@ -215,7 +230,9 @@ void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Er
     const bool same_state = port.view && port.view->state == view.state;
     const auto now = std::chrono::system_clock::now();
     view.since = same_state ? port.view->since : now;
-    show_conditions(view, port, verdict, port.engine && engines_[*port.engine].ready, now);
+    const bool engine_ready =
+        port.engine ? engines_[*port.engine].ready : std::ranges::any_of(engines_, &Engine::ready);
+    show_conditions(view, port, verdict, engine_ready, knows_pf(port, inventory_.get()), now);
     if (view == port.view && (port.reported || is_silent)) {
         return;
     }

@@ -48,13 +48,22 @@ std::string sentence(const PortView &port, Condition condition) {
         case Condition::opened:
             return "the engine has taken over the settings and opened the device";
         case Condition::socket:
-            return "the socket is served" + (port.socket.empty() ? "" : ": " + port.socket);
+            return (port.socket_mode == "client" ? "the engine connects to the front-end's socket"
+                                                 : "the socket is served") +
+                   (port.socket.empty() ? "" : ": " + port.socket);
         case Condition::front_end:
             return "a front-end is connected";
         case Condition::running:
             break;
     }
     return "the guest's queues are served";
+}
+
+/* Whether all that can be done here is done, so that what is said names nothing that is missing. */
+bool is_for_information(const PortView &port) {
+    using schema::State;
+    return port.state == State::listening || port.state == State::connecting ||
+           port.state == State::connected || port.state == State::running;
 }
 
 const char *answer(const ConditionView &condition) {
@@ -85,8 +94,9 @@ std::string explain_text(const PortView &port) {
             out << ", since " << time_text(view.since);
         }
         out << "\n";
-        // The first that does not hold is what the port's reason is about.
-        if (view.holds == false && !is_told) {
+        // The first that does not hold is what the port's reason is about, unless that is only
+        // the guest's turn.
+        if (view.holds == false && !is_told && !is_for_information(port)) {
             is_told = true;
             if (!port.detail.empty()) {
                 out << "         " << port.detail << "\n";

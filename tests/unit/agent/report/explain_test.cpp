@@ -79,6 +79,26 @@ TEST_F(Explain, of_a_port_that_lacks_nothing_ends_with_what_there_is_to_know) {
     EXPECT_TRUE(text.ends_with("    note: offloads are withheld\n")) << text;
 }
 
+TEST_F(Explain, of_a_port_that_waits_for_its_guest_alone_does_not_give_a_note_as_the_cause) {
+    for (size_t i = 0; i < n_conditions; i++) {
+        set(static_cast<Condition>(i), static_cast<Condition>(i) < Condition::front_end);
+    }
+    port.state = schema::State::listening;
+    port.reason = schema::Reason::offloads_withheld;
+    port.detail = "offloads are withheld";
+    const std::string text = explain_text(port);
+    EXPECT_THAT(text, HasSubstr("    no   a front-end is connected, since 1970-01-02T00:00:00Z\n"
+                                "    no   the guest's queues are served, since "
+                                "1970-01-02T00:00:00Z\n"));
+    EXPECT_TRUE(text.ends_with("    note: offloads are withheld\n")) << text;
+}
+
+TEST_F(Explain, of_a_port_in_client_mode_says_that_the_engine_connects) {
+    port.socket_mode = "client";
+    EXPECT_THAT(explain_text(port),
+                HasSubstr("the engine connects to the front-end's socket: /run/1.sock"));
+}
+
 TEST_F(Explain, as_json_has_the_same_for_programs) {
     const json shown = json::parse(explain_json(port));
     EXPECT_EQ(shown["state"], "waiting");

@@ -29,7 +29,9 @@ bool has_at_most(const Command &command, const std::vector<std::string> &args, s
         }
     }
     if (args.size() > most) {
-        command.reply(false, most == 0 ? "names nothing" : "name at most one Interface");
+        command.reply(false, most == 0
+                                 ? args[0] + ": is one argument too many; this command takes none"
+                                 : "name at most one Interface");
         return false;
     }
     return true;

@@ -54,7 +54,7 @@ Expected<void> clear_path(const std::string &path, const sockaddr_un &address) {
         return failure("cannot look at " + path + ": " + errno_text(errno));
     }
     if (!S_ISSOCK(status.st_mode)) {
-        return failure(path + " exists and is no socket: remove it or choose another path");
+        return failure(path + " exists and is no socket: choose another path, or remove it");
     }
     const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (::connect(probe.get(), reinterpret_cast<const sockaddr *>(&address), sizeof(address)) ==

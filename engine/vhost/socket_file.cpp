@@ -61,7 +61,7 @@ Expected<UniqueFd> open_parent(const std::string &path) {
     }
     if (errno == ENOENT || errno == ENOTDIR) {
         return fail(Reason::socket_dir_missing,
-                    "the folder " + folder + " of socket " + path + " does not exist: make it");
+                    "the folder " + folder + " does not exist: make it, or choose another path");
     }
     return fail(Reason::socket_failed, "cannot enter folder " + folder + ": " + errno_text(errno));
 }
@@ -75,7 +75,7 @@ Expected<void> check_dead(const std::string &path) {
         case 0:
         case EAGAIN:  // a listener whose queue is full
             return fail(Reason::socket_in_use,
-                        "another process listens on " + path + ": stop it or choose another path");
+                        "another process listens on " + path + ": choose another path, or stop it");
         case EPROTOTYPE:
             return fail(Reason::socket_in_use, path +
                                                    " is a socket of another type, which is not "
@@ -138,7 +138,7 @@ Expected<void> check_server_path(const std::string &path) {
                            : S_ISLNK(status.st_mode) ? "a symbolic link"
                                                      : "a file that is no socket";
         return fail(Reason::socket_path_occupied,
-                    path + " is " + kind + ": remove it or choose another path");
+                    path + " is " + kind + ": choose another path, or remove it");
     }
     return check_dead(path);
 }

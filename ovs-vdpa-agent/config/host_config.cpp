@@ -85,12 +85,12 @@ schema::EngineStartParams engine_params(const schema::GlobalOptions &options,
 Expected<host::PfSpec> parse_pf_spec(std::string_view word) {
     const auto bad = [word](const std::string &wanted) {
         return fail(Reason::bad_pfs,
-                    "vdpa-pfs: " + std::string(word.substr(0, 200)) + ": " + wanted);
+                    "vdpa-pfs=" + std::string(word.substr(0, 200)) + ": " + wanted);
     };
     const size_t comma = word.find(',');
     const auto handle = host::parse_pf(word.substr(0, comma));
     if (!handle) {
-        return fail(Reason::bad_pfs, "vdpa-pfs: " + handle.error().detail);
+        return fail(Reason::bad_pfs, "vdpa-pfs=" + handle.error().detail);
     }
     host::PfSpec spec{*handle, std::nullopt};
     if (comma == std::string_view::npos) {
@@ -123,7 +123,7 @@ std::vector<host::PfSpec> parse_pfs(const std::string &text, std::vector<Error> 
             return other.handle == spec->handle;
         });
         if (is_again) {
-            errors.push_back({Reason::bad_pfs, "vdpa-pfs: " + word +
+            errors.push_back({Reason::bad_pfs, "vdpa-pfs=" + word.substr(0, 200) +
                                                    ": the PF is named before it already; the first "
                                                    "counts"});
         } else {

@@ -87,9 +87,9 @@ void check_name_and_type(const ovs::InterfaceRow &row, std::vector<Error> &error
     }
     if (row.type != "dpdk" && !is_netdev_name(row.name)) {
         errors.push_back(
-            {Reason::bad_name, excerpt(row.name) +
-                                   ": is the name of no netdev; at most 15 bytes, without slash, "
-                                   "colon, percent sign and white space"});
+            {Reason::bad_name, "the name " + excerpt(row.name) +
+                                   " cannot be that of a netdev: it may have at most 15 bytes, and "
+                                   "no slash, colon, percent sign or white space"});
     }
     // That of a dpdk port is no netdev's, and may be of any length.
     if (row.name.size() > longest_name) {
@@ -101,10 +101,10 @@ void check_name_and_type(const ovs::InterfaceRow &row, std::vector<Error> &error
 }
 
 /* Fills in the numbers of an owner, or says which name is unknown. */
-void resolve_owner(const schema::Owner &owner, const Accounts &accounts, schema::SocketSpec &socket,
-                   std::vector<Error> &errors) {
+void resolve_owner(const schema::Owner &owner, const std::string &column, const Accounts &accounts,
+                   schema::SocketSpec &socket, std::vector<Error> &errors) {
     const std::string text =
-        "vdpa-socket-owner=" + owner.user + (owner.group.empty() ? "" : ":" + owner.group);
+        column + "vdpa-socket-owner=" + owner.user + (owner.group.empty() ? "" : ":" + owner.group);
     if (!owner.user.empty()) {
         if (const auto uid = accounts.user(owner.user)) {
             socket.uid = *uid;
@@ -128,16 +128,19 @@ schema::SocketSpec socket_of(const InterfaceOptions &options, const HostConfig &
     socket.path = options.socket.value_or("");
     socket.mode = options.socket_mode;
     socket.perms = options.socket_perms.value_or(host.options.socket_perms.value_or(default_perms));
-    if (const auto &owner =
-            options.socket_owner ? options.socket_owner : host.options.socket_owner) {
-        resolve_owner(*owner, accounts, socket, errors);
+    if (options.socket_owner) {
+        resolve_owner(*options.socket_owner, "", accounts, socket, errors);
+    } else if (host.options.socket_owner) {
+        resolve_owner(*host.options.socket_owner, "Open_vSwitch other_config:", accounts, socket,
+                      errors);
     }
     const auto &folders = host.options.sock_dirs;
     if (!socket.path.empty() && folders && !lies_below(socket.path, *folders)) {
         errors.push_back(
             {Reason::socket_dir_forbidden, "vdpa-socket=" + socket.path +
                                                ": lies outside the folders of Open_vSwitch "
-                                               "other_config:vdpa-sock-dirs"});
+                                               "other_config:vdpa-sock-dirs: choose a path below "
+                                               "one of them, or add its folder to them"});
     }
     return socket;
 }

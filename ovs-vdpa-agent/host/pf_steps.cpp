@@ -100,7 +100,8 @@ tl::unexpected<Error> no_pf(const Inventory &inventory, const Handle &handle) {
                         "SRIOV_EN, NUM_OF_VFS and UCTX_EN of its firmware (mlxconfig), and at "
                         "the machine's");
     }
-    return fail(Reason::pf_missing, name + ": there is no such device");
+    return fail(Reason::pf_missing, name + ": there is no such device; see `" +
+                                        (handle.bus == "pci" ? "lspci -D" : "devlink dev") + "`");
 }
 
 tl::unexpected<Error> too_many_vfs(const Pf &pf, uint32_t wanted) {

@@ -118,7 +118,9 @@ class Resolver {
         }
         if (std::ranges::find(inventory_.others, device) != inventory_.others.end()) {
             return fail(Reason::not_a_vf,
-                        device_text() + ": is neither a VF nor an SF of a PF of this host");
+                        device_text() +
+                            ": is neither a VF nor an SF of a PF of this host; for those see " +
+                            quoted("ovs-appctl -t ovs-vdpa-agent vdpa/devices"));
         }
         return fail(Reason::device_missing,
                     device_text() + ": there is no VF or SF of that address" +

@@ -152,7 +152,9 @@ Verdict Reconciler::served_verdict(Port &port) {
     auto error = error_in(status);
     const bool about_socket = error && is_about_socket(*error);
     if (about_socket) {
-        error->detail = "vdpa-socket=" + status.spec.socket.path + ": " + error->detail;
+        const std::string &path = status.spec.socket.path;
+        const bool is_named = error->detail.find(path) != std::string::npos;
+        error->detail = "vdpa-socket" + (is_named ? "" : "=" + path) + ": " + error->detail;
     }
     if (status.state == PortState::failed) {
         const Error why = error.value_or(Error{Reason::engine_error, "the engine gives no reason"});

@@ -48,7 +48,8 @@ void Reconciler::stats(const std::string &name, bool reset, StatsReply done) {
     }
     const auto found = ports_.find(name);
     if (found == ports_.end()) {
-        done(fail(Reason::engine_error, "there is no vDPA port " + name));
+        done(fail(Reason::engine_error,
+                  name + ": there is no such vDPA port; is options:vdpa-socket set?"));
         return;
     }
     const Port &asked = *found->second;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ovs-vdpa-agent/report/show.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -33,6 +34,13 @@ std::string joined(const std::vector<std::string> &words) {
     return text;
 }
 
+/* Whether the line of a PF has said already what is wrong with the host. */
+bool is_told_above(const HostView &host) {
+    return std::ranges::any_of(host.pfs, [&host](const PfView &pf) {
+        return pf.reason == host.reason && pf.detail == host.detail;
+    });
+}
+
 void show_host(std::ostream &out, const HostView &host) {
     out << connection_text(host) << "\n";
     for (const EngineView &engine : host.engines) {
@@ -48,7 +56,7 @@ void show_host(std::ostream &out, const HostView &host) {
     for (const PfView &pf : host.pfs) {
         show_pf(out, pf);
     }
-    if (host.reason) {
+    if (host.reason && !is_told_above(host)) {
         out << to_string(*host.reason) << ": " << host.detail << "\n";
     }
 }

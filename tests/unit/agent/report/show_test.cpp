@@ -91,6 +91,20 @@ TEST_F(Show, as_text_tells_what_is_wrong) {
     EXPECT_THAT(text, HasSubstr("    detail: vdpa-max-queues=0: must be"));
 }
 
+TEST_F(Show, as_text_tells_what_is_wrong_with_a_pf_once) {
+    PfView pf;
+    pf.handle = {"pci", "0000:43:00.0"};
+    pf.num_vfs = 8;
+    pf.reason = host.reason = Reason::pf_missing;
+    pf.detail = host.detail = "0000:43:00.0: there is no such device; see `lspci -D`";
+    host.pfs = {pf};
+    EXPECT_EQ(show_text(host, {}, true),
+              "unix:db.sock: connected\n"
+              "engine /run/engine.sock: pid 42, version 0.1.0, 1 port\n"
+              "PF 0000:43:00.0: 8 VFs asked for, pf-missing: 0000:43:00.0: there is no such "
+              "device; see `lspci -D`\n");
+}
+
 TEST_F(Show, as_json_has_the_same_for_programs) {
     port.reason = Reason::offloads_withheld;
     const json shown = json::parse(show_json(host, ports()));

@@ -143,7 +143,13 @@ void Reconciler::adopt(Port &port) {
 }
 
 void Reconciler::restart_pending(size_t index, bool pending) {
-    engines_[index].restart_pending = pending;
+    Engine &engine = engines_[index];
+    if (pending && !engine.restart_pending) {
+        module.info(engine.service->path() +
+                    ": other_config was changed after DPDK started: restart the "
+                    "engine for it to take effect");
+    }
+    engine.restart_pending = pending;
     wake_host();
 }
 

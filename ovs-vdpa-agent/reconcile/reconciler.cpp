@@ -2,6 +2,7 @@
 // What is heard from the database, and the passes.
 #include "ovs-vdpa-agent/reconcile/reconciler.hpp"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 
 #include "ovs-vdpa-agent/ovs/log.hpp"
@@ -12,6 +13,21 @@ namespace vdpa::agent::reconcile {
 namespace {
 
 const log::Module module("reconcile");
+log::RateLimit limit(60, 20);
+
+/* Texts of what is wrong with Open_vSwitch other_config. */
+std::vector<std::string> problems_of(const config::HostConfig &host) {
+    std::vector<std::string> problems;
+    for (const Error &error : host.errors) {
+        problems.push_back(std::string(to_string(error.reason)) +
+                           ": Open_vSwitch other_config:" + error.detail);
+    }
+    for (const std::string &key : host.unknown_keys) {
+        problems.push_back("unknown-key: Open_vSwitch other_config:" + key.substr(0, 64) +
+                           " means nothing and is ignored: check its spelling");
+    }
+    return problems;
+}
 
 }  // namespace
 
@@ -98,7 +114,13 @@ void Reconciler::take_parsed(Port &changed, config::ParsedRow parsed) {
 }
 
 void Reconciler::take_global(const ovs::GlobalRow &row) {
+    const std::vector<std::string> before = problems_of(host_);
     host_ = config::parse_host_config(row);
+    for (const std::string &problem : problems_of(host_)) {
+        if (std::ranges::find(before, problem) == before.end()) {
+            module.warn(limit, problem);
+        }
+    }
     pfs_.set_specs(host_.pfs);
     for (Engine &engine : engines_) {
         engine.service->set_start_params(host_.engine);

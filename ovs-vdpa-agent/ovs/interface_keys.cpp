@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string_view>
 
 #include "schema/options.hpp"
 #include "schema/status.hpp"
@@ -21,6 +22,19 @@ bool has_status_keys(const ovda_interface &interface) {
     return std::any_of(
         std::begin(schema::interface_status_keys), std::end(schema::interface_status_keys),
         [&](const char *key) { return ovda_map_get(interface.external_ids, key) != nullptr; });
+}
+
+std::string unknown_option(const ovda_interface &interface) {
+    std::string found;
+    ovda_map_visit(
+        interface.options,
+        [](void *aux, const char *key, const char *) noexcept {
+            if (std::string_view(key).starts_with("vdpa-") && !schema::is_interface_key(key)) {
+                *static_cast<std::string *>(aux) = std::string_view(key).substr(0, 64);
+            }
+        },
+        &found);
+    return found;
 }
 
 }  // namespace vdpa::agent::ovs

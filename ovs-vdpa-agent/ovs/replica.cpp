@@ -7,9 +7,13 @@
 #include <utility>
 
 #include "ovs-vdpa-agent/ovs/interface_keys.hpp"
+#include "ovs-vdpa-agent/ovs/log.hpp"
 
 namespace vdpa::agent::ovs {
 namespace {
+
+const log::Module module("replica");
+log::RateLimit limit;
 
 /* Rows of a table, all of them or those that the last run changed. */
 class Rows {
@@ -236,11 +240,28 @@ void Replica::add_interface_row(const ovda_row *row, bool external_ids_updated) 
         changed_.insert(interface.name);
     } else {
         remove_interface_row(uuid);
+        warn_of_misspelt_socket(interface);
     }
     if (external_ids_updated || !is_port) {
         if (is_port || has_status_keys(interface) || observer_.is_of_interest(interface.name)) {
             observer_.external_ids_changed(interface.name);
         }
+    }
+}
+
+/* Such a row is no vDPA port, so that nothing else is said of it anywhere. */
+void Replica::warn_of_misspelt_socket(const ovda_interface &interface) {
+    std::string key = unknown_option(interface);
+    if (key.empty()) {
+        warned_of_.erase(interface.name);
+        return;
+    }
+    std::string &warned = warned_of_[interface.name];
+    if (key != warned) {
+        module.warn(limit, std::string(interface.name) + ": options:" + key +
+                               " means nothing, and without options:vdpa-socket this is no vDPA "
+                               "port: check its spelling");
+        warned = std::move(key);
     }
 }
 

@@ -58,6 +58,7 @@ class Replica {
 
     void add_port_row(const ovda_row *row);
     void add_interface_row(const ovda_row *row, bool external_ids_updated);
+    void warn_of_misspelt_socket(const ovda_interface &interface);
     void remove_interface_row(ovda_uuid uuid);
     void mark_changed(ovda_uuid interface);
     void hand_over_changed(Changes &changes);
@@ -74,6 +75,8 @@ class Replica {
     UuidMap<std::string> names_;           /* Of the vDPA ports. */
     std::set<std::string> changed_;        /* To be compared with what was handed over. */
     std::set<std::string> gone_;           /* In this pass, unless added again. */
+    /* Of rows that are no vDPA ports: the misspelt key that was warned of, by name. */
+    std::map<std::string, std::string> warned_of_;
 };
 
 }  // namespace vdpa::agent::ovs

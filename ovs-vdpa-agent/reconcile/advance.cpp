@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The conditions of a port, in the order of the diagram in port.hpp.
 #include <algorithm>
+#include <iterator>
 
 #include "ovs-vdpa-agent/reconcile/reconciler.hpp"
 
@@ -18,6 +19,14 @@ constexpr std::chrono::milliseconds cheap_retry{1000};
 Error goes_on(const Error &problem) {
     return {Reason::config_rejected,
             problem.detail + "; the port goes on with the settings it had"};
+}
+
+/* A misspelt key may be why something else is missing. */
+std::vector<Error> unknown_keys_of(const Port &port) {
+    std::vector<Error> notices;
+    std::ranges::copy_if(port.parsed->notices, std::back_inserter(notices),
+                         [](const Error &notice) { return notice.reason == Reason::unknown_key; });
+    return notices;
 }
 
 /* What the guest would see of the device, where that is not what the row says. */
@@ -62,7 +71,7 @@ void Reconciler::advance(Port &port) {
         if (!may_be_served(port)) {
             release(port);
         }
-        report(port, {State::invalid, problem, Condition::config}, {});
+        report(port, {State::invalid, problem, Condition::config}, unknown_keys_of(port));
         return;
     }
     std::vector<Error> notices = notices_of(port);
@@ -100,7 +109,11 @@ std::vector<Error> Reconciler::notices_of(const Port &port) const {
     if (const auto rival = rival_of(port)) {
         notices.push_back(*rival);
     }
-    notices.insert(notices.end(), port.parsed->notices.begin(), port.parsed->notices.end());
+    // What a guest is not offered is of no interest while none can be served.
+    std::ranges::copy_if(port.parsed->notices, std::back_inserter(notices),
+                         [&port](const Error &notice) {
+                             return port.is_served() || notice.reason != Reason::offloads_withheld;
+                         });
     if (port.tap.is_present() && !port.tap.multi_queue && port.wanted->engine.max_queues > 1) {
         notices.push_back(
             {Reason::single_queue_netdev,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from harness.logs import Mark
 from harness.ovs import accepts
 from harness.sandbox import Sandbox
 from harness.wait import wait_for
@@ -193,6 +194,29 @@ def test_unknown_key_is_named_and_stops_nothing(sandbox: Sandbox) -> None:
     sandbox.add_port("vm1", vdpa_sokcet="typo")
     status = sandbox.wait_status("vm1", reason="unknown-key")
     assert "vdpa-sokcet" in status["detail"] and status["state"] == "listening", status
+
+
+def test_misspelt_socket_key_is_told_by_the_log(sandbox: Sandbox) -> None:
+    log = Mark(sandbox.agent.log)
+    sandbox.vsctl("--no-wait", "add-port", "br0", "vm1", "--", "set", "Interface", "vm1",
+                  "options:vdpa-sockt=/run/vm1.sock", "options:vdpa-sw=true")
+    wait_for(lambda: "vm1: options:vdpa-sockt means nothing" in log.new_text(), 10, "the warning")
+    assert not sandbox.status("vm1")
+
+
+def test_bad_value_for_the_host_is_in_its_row_in_show_and_once_in_the_log(sandbox: Sandbox) -> None:
+    sandbox.expect_log(r"\|WARN\|(bad-pfs|unknown-key): Open_vSwitch other_config:")
+    log = Mark(sandbox.agent.log)
+    sandbox.vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:vdpa-pfs=43:00",
+                  "other_config:vdpa-pf=1")
+    wait_for(lambda: "unknown-key" in log.new_text(), 10, "both warnings")
+    sandbox.vsctl("--no-wait", "set", "Open_vSwitch", ".", "other_config:max-idle=9000")
+    sandbox.add_port("vm1")
+    told = "bad-pfs: Open_vSwitch other_config:vdpa-pfs=43:00: must be a PCI address"
+    assert log.new_text().count(told) == 1 and log.new_text().count("unknown-key: ") == 1
+    assert told in sandbox.agentctl("vdpa/show")
+    keys = sandbox.vsctl("get", "Open_vSwitch", ".", "external_ids")
+    assert "vdpa-host-reason=bad-pfs" in keys, keys
 
 
 def test_name_too_long_for_a_netdev(sandbox: Sandbox) -> None:

@@ -16,6 +16,19 @@ class BadConfig : public Stack {
         }
         return std::nullopt;
     }
+
+    /* Where offloads are withheld. */
+    void set_on_userspace_bridge(const std::string &name, const std::string &path) {
+        ovs::InterfaceRow row;
+        row.name = name;
+        row.bridge = "br0";
+        row.datapath_type = "netdev";
+        row.options = sw(path);
+        ovs::Changes changes;
+        changes.has_global = true;
+        changes.interfaces.push_back(std::move(row));
+        agent->database_changed(std::move(changes));
+    }
 };
 
 TEST_F(BadConfig, of_a_row_that_was_never_good_makes_nothing) {
@@ -279,6 +292,35 @@ TEST_F(BadConfig, an_unknown_key_is_named_and_stops_nothing) {
     EXPECT_EQ(state("vm1"), "listening");
     EXPECT_EQ(reason("vm1"), "unknown-key");
     EXPECT_THAT(detail("vm1"), HasSubstr("vdpa-sokcet-perms"));
+}
+
+TEST_F(BadConfig, an_unknown_key_is_named_where_it_may_be_why_another_is_missing) {
+    start();
+    set("vm1", {{"vdpa-socket", "/run/1.sock"}, {"vdpa-ws", "true"}});
+    settle();
+    EXPECT_EQ(reason("vm1"), "no-device");
+    EXPECT_THAT(detail("vm1"), HasSubstr("options:vdpa-ws means nothing"));
+}
+
+TEST_F(BadConfig, is_not_mixed_with_what_the_guest_is_not_offered) {
+    engine.refuse = occupied;
+    start();
+    set_on_userspace_bridge("vm1", "/run/bad.sock");
+    settle();
+    EXPECT_EQ(board->port("vm1")->detail, "vdpa-socket: /run/bad.sock is a folder");
+    set_on_userspace_bridge("vm1", "/run/1.sock");
+    settle();
+    EXPECT_EQ(board->port("vm1")->reason, schema::Reason::offloads_withheld);
+}
+
+TEST_F(BadConfig, of_the_host_s_default_is_not_taken_for_the_row_s) {
+    start();
+    set_other_config({{"vdpa-socket-owner", "nobody-knows"}});
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    EXPECT_EQ(detail("vm1"),
+              "Open_vSwitch other_config:vdpa-socket-owner=nobody-knows: there is no user "
+              "nobody-knows");
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 """Generates what is derived from the schema.
 
     generate.py cpp DIR     C++ types with encoding, decoding and range checks
-    generate.py docs DIR    the reference pages, and the tables in the README
+    generate.py docs DIR    the reference pages, and the lists in README and man page
     generate.py check DIR   exit status 1 if one of them is not what `docs` would write
     generate.py ovs TREE    the parts of a patched Open vSwitch source tree that list the options
     generate.py ovs-check TREE   exit status 1 if they are not what `ovs` would write
@@ -19,6 +19,7 @@ import generate_ovs
 
 HERE = pathlib.Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
+AGENT_MAN_PAGE = HERE.parent / "ovs-vdpa-agent/ovs-vdpa-agent.8"
 
 
 def load():
@@ -56,6 +57,7 @@ def main():
     files = {folder / name: text for name, text in files.items()}
     if command != "cpp":
         files[README] = generate_docs.readme(schema, README.read_text())
+        files[AGENT_MAN_PAGE] = generate_docs.agent_man_page(schema, AGENT_MAN_PAGE.read_text())
     if command == "check":
         stale = [path.name for path, text in files.items()
                  if not path.exists() or path.read_text() != text]
@@ -65,7 +67,9 @@ def main():
         return
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
-        path.write_text(text)
+        # A page of the reference that changes is no reason to compile everything again.
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
 
 
 if __name__ == "__main__":

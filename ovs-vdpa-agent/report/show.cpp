@@ -80,7 +80,7 @@ void show_port(std::ostream &out, const PortView &port) {
     line("function", port.function);
     line("engine", port.engine);
     if (port.max_queues != 0) {
-        line("queues", std::to_string(port.queues) + " of " + std::to_string(port.max_queues));
+        line("queue pairs", std::to_string(port.queues) + " of " + std::to_string(port.max_queues));
         line("connections", std::to_string(port.connections));
     }
     line("features", joined(port.features));

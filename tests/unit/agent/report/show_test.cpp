@@ -57,7 +57,7 @@ TEST_F(Show, as_text_has_the_host_and_its_ports) {
               "    socket: /run/1.sock (server)\n"
               "    device: tap:vm1\n"
               "    engine: /run/engine.sock\n"
-              "    queues: 1 of 4\n"
+              "    queue pairs: 1 of 4\n"
               "    connections: 2\n"
               "    features: VIRTIO_F_VERSION_1 VIRTIO_NET_F_MQ\n");
 }

@@ -134,6 +134,11 @@ schema::SocketSpec socket_of(const InterfaceOptions &options, const HostConfig &
         resolve_owner(*host.options.socket_owner, "Open_vSwitch other_config:", accounts, socket,
                       errors);
     }
+    // What is to confine sockets and cannot be read must not let them go anywhere.
+    const auto unreadable = std::ranges::find(host.errors, Reason::bad_sock_dirs, &Error::reason);
+    if (unreadable != host.errors.end()) {
+        errors.push_back({unreadable->reason, "Open_vSwitch other_config:" + unreadable->detail});
+    }
     const auto &folders = host.options.sock_dirs;
     if (!socket.path.empty() && folders && !lies_below(socket.path, *folders)) {
         errors.push_back(

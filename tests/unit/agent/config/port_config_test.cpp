@@ -209,6 +209,15 @@ TEST_F(PortConfigTest, does_not_take_a_socket_outside_of_the_allowed_folders) {
     EXPECT_EQ(spec().socket.path, "/var/lib/vhost/deep/1.sock");
 }
 
+TEST_F(PortConfigTest, takes_no_socket_while_the_allowed_folders_cannot_be_read) {
+    host = parse_host_config({{{"vdpa-sock-dirs", "run/openvswitch"}}, false});
+    EXPECT_EQ(error().reason, Reason::bad_sock_dirs);
+    EXPECT_THAT(error().detail, HasSubstr("other_config:vdpa-sock-dirs=run/openvswitch: must be"));
+    host = parse_host_config({{{"vdpa-sock-dirs", "/run"}, {"vdpa-lcore-mask", "zz"}}, false});
+    row.options["vdpa-socket"] = "/run/1.sock";
+    EXPECT_EQ(spec().socket.path, "/run/1.sock");
+}
+
 TEST_F(PortConfigTest, withholds_offloads_where_the_bridge_cannot_carry_them_and_says_so) {
     row.datapath_type = "netdev";
     EXPECT_FALSE(spec().offloads);

@@ -3,8 +3,8 @@
 # What needs root says so itself; what is missing on the machine, tests/setup.sh installs.
 PRESET ?= release
 
-.PHONY: help build debug unit-tests functional-tests system-tests tests asan ovs-patches demo \
-	sandbox bench docs format lint tidy install deb clean
+.PHONY: help build debug unit-tests functional-tests system-tests tests asan tsan ovs-patches \
+	demo sandbox bench docs format lint tidy install deb clean
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
@@ -24,6 +24,8 @@ system-tests: ## real kernels in QEMU guests (root)
 	./tests/system/run.sh
 asan: ## unit and functional tests with AddressSanitizer and UBSan (root)
 	./tests/run.sh --asan
+tsan: ## unit and functional tests with ThreadSanitizer (root)
+	./tests/run.sh --tsan
 
 demo: ## shows the whole path with a virtual machine (root)
 	./tests/demo.sh

@@ -9,6 +9,7 @@
 #
 #   --asan         test the build with AddressSanitizer and UBSan (preset asan); in an emulated
 #                  guest that takes too long, so the system tests are left out
+#   --tsan         test the build with ThreadSanitizer (preset tsan), without system tests likewise
 #   --preset=NAME  test another preset than release
 #   --unit         the unit tests alone
 #   --functional   the functional tests alone
@@ -27,12 +28,13 @@ parts=(unit functional system)
 while [[ $# -gt 0 ]]; do
     case $1 in
     --asan) preset=asan; parts=(unit functional) ;;
+    --tsan) preset=tsan; parts=(unit functional) ;;
     --preset=*) preset=${1#*=} ;;
     --unit) parts=(unit) ;;
     --functional) parts=(functional) ;;
     --system) parts=(system) ;;
     --no-build) setup= ;;
-    -h | --help) sed -n '4,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '4,19s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) break ;;
     esac
     shift

@@ -8,6 +8,7 @@
 #   sudo ./tests/sandbox.sh [OPTION...] [-- COMMAND [ARGUMENT...]]
 #
 #   --asan          use the build with AddressSanitizer and UBSan
+#   --tsan          use the build with ThreadSanitizer
 #   --agent-only    start no engine
 #   --tso           set other_config:userspace-tso-enable=true
 #   --rundir=DIR    put everything into DIR, and keep database and logs there
@@ -25,10 +26,11 @@ arguments=()
 while [[ $# -gt 0 && $1 != -- ]]; do
     case $1 in
     --asan) preset=asan ;;
+    --tsan) preset=tsan ;;
     --no-build) setup= ;;
     --agent-only | --tso | --rundir=*) arguments+=("$1") ;;
     --enter=* | --end=*) arguments+=("$1") setup= ;;
-    -h | --help) sed -n '4,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '4,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) echo "sandbox.sh: unknown option $1; see --help" >&2; exit 2 ;;
     esac
     shift

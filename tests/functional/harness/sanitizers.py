@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 SUPPRESSIONS = Path(__file__).resolve().parents[1] / "lsan-suppressions.txt"
+RACE_SUPPRESSIONS = Path(__file__).resolve().parents[2] / "tsan/suppressions.txt"
 
 _PREFIX = "sanitizer"
 
@@ -19,7 +20,7 @@ def environment(logdir: Path) -> dict[str, str]:
         "ASAN_OPTIONS": f"{common}:strict_string_checks=1:detect_stack_use_after_return=1",
         "LSAN_OPTIONS": f"suppressions={SUPPRESSIONS}:print_suppressions=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
-        "TSAN_OPTIONS": common,
+        "TSAN_OPTIONS": f"{common}:suppressions={RACE_SUPPRESSIONS}:second_deadlock_stack=1",
     }
     # What comes last counts: the caller's own options.
     return {name: ":".join(filter(None, [value, os.environ.get(name)]))

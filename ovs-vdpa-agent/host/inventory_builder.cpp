@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ovs-vdpa-agent/host/inventory_builder.hpp"
 
-#include <linux/devlink.h>
 #include <linux/if.h>
 
 #include <algorithm>
 #include <set>
 
-#include "ovs-vdpa-agent/host/port_name.hpp"
+#include "ovs-vdpa-agent/host/pf_discovery.hpp"
+#include "ovs-vdpa-agent/host/port_identity.hpp"
 
 namespace vdpa::agent::host {
 
 namespace {
 
-constexpr uint32_t network_class = 0x02;
 const std::string no_mac = "00:00:00:00:00:00";
 
 /* A port of a switch: a devlink port, a netdev that has the name of a port, or both. */
@@ -23,45 +22,6 @@ struct Port {
     const DevlinkPortState *devlink = nullptr;
     const Link *link = nullptr;
 };
-
-std::optional<PortIdentity> identify(const DevlinkPortState &port) {
-    PortIdentity identity;
-    identity.pf_number = port.pf_number;
-    identity.number = port.number;
-    if (port.external) {
-        identity.controller = port.controller;
-    }
-    switch (port.flavour.value_or(UINT16_MAX)) {
-        case DEVLINK_PORT_FLAVOUR_PHYSICAL:
-            identity.kind = PortIdentity::Kind::uplink;
-            break;
-        case DEVLINK_PORT_FLAVOUR_PCI_PF:
-            identity.kind = PortIdentity::Kind::pf;
-            break;
-        case DEVLINK_PORT_FLAVOUR_PCI_SF:
-            identity.flavour = Flavour::sf;
-            identity.kind = PortIdentity::Kind::function;
-            break;
-        case DEVLINK_PORT_FLAVOUR_PCI_VF:
-            identity.kind = PortIdentity::Kind::function;
-            break;
-        case UINT16_MAX:
-            return std::nullopt;
-        default:
-            break;
-    }
-    return identity;
-}
-
-std::optional<PortIdentity> identify(const Link &link) {
-    auto identity = parse_port_name(link.phys_port_name);
-    // A number alone is a VF's only where there is a switch: other drivers number their ports.
-    if (identity && !identity->pf_number && identity->kind == PortIdentity::Kind::function &&
-        link.switch_id.empty()) {
-        return std::nullopt;
-    }
-    return identity;
-}
 
 class Builder {
   public:
@@ -74,7 +34,7 @@ class Builder {
                 parents_by_sysfs_[ifindex] = handle;
             }
         }
-        find_pfs();
+        pfs_ = find_pfs(devlink_, sysfs_);
         find_ports();
         number_pfs();
         attribute_ports_by_switch();
@@ -103,62 +63,6 @@ class Builder {
         return found == parents_by_sysfs_.end() ? std::nullopt : std::optional(found->second);
     }
 
-    bool is_vf(const Handle &handle) const {
-        const auto found = sysfs_.devices.find(handle);
-        return found != sysfs_.devices.end() && found->second.pf;
-    }
-
-    void find_pfs() {
-        for (const auto &[handle, device] : sysfs_.devices) {
-            if (device.total_vfs && !device.pf) {
-                pfs_[handle];
-            }
-        }
-        for (const auto &[handle, eswitch] : devlink_.devices) {
-            // One that could not be asked may be any device that devlink has.
-            if (eswitch.value_or(Pf::Eswitch::unsupported) != Pf::Eswitch::unsupported) {
-                pfs_[handle];
-            }
-        }
-        for (const auto &[key, port] : devlink_.ports) {
-            const auto identity = identify(port);
-            if (identity && identity->kind != PortIdentity::Kind::something) {
-                pfs_[port.device];
-            }
-        }
-        std::erase_if(pfs_, [this](const auto &entry) {
-            // One whose eswitch was not asked yet is not there yet, and neither is one that sysfs
-            // was not read of: it would have neither driver nor SR-IOV. (Of the auxiliary bus, SFs
-            // alone are read.)
-            const auto &handle = entry.first;
-            const auto found = devlink_.devices.find(handle);
-            const bool is_devlinks = found != devlink_.devices.end();
-            const bool has_sysfs = handle.bus == "auxiliary" || sysfs_.devices.contains(handle);
-            // On PCI there are PFs without devlink. Of others it tells last on older kernels (6.1).
-            const bool has_devlink = is_devlinks || handle.bus == "pci";
-            const bool was_asked =
-                is_devlinks && (found->second || devlink_.eswitch_errors.contains(handle));
-            return is_vf(handle) || !has_sysfs || !has_devlink || (is_devlinks && !was_asked);
-        });
-        for (auto &[handle, pf] : pfs_) {
-            pf.handle = handle;
-            if (const auto found = sysfs_.devices.find(handle); found != sysfs_.devices.end()) {
-                pf.driver = found->second.driver;
-                pf.is_network =
-                    handle.bus != "pci" || found->second.pci_class >> 16U == network_class;
-                pf.total_vfs = found->second.total_vfs;
-                pf.num_vfs = found->second.num_vfs;
-            }
-            if (const auto found = devlink_.devices.find(handle); found != devlink_.devices.end()) {
-                pf.eswitch = found->second.value_or(Pf::Eswitch::unread);
-            }
-            if (const auto found = devlink_.eswitch_errors.find(handle);
-                found != devlink_.eswitch_errors.end()) {
-                pf.eswitch_error = found->second;
-            }
-        }
-    }
-
     void find_ports() {
         for (const auto &[key, port] : devlink_.ports) {
             const Link *link = port.ifindex != 0 ? links_.find(port.ifindex) : nullptr;
@@ -179,7 +83,7 @@ class Builder {
             }
             const auto identity = identify(link);
             auto parent = parent_of(link);
-            if (!identity || (parent && is_vf(*parent))) {
+            if (!identity || (parent && is_vf(sysfs_, *parent))) {
                 continue;
             }
             if (parent && !pfs_.contains(*parent)) {
@@ -375,8 +279,7 @@ class Builder {
             inventory.pfs.push_back(std::move(pf));
         }
         for (const auto &[handle, device] : sysfs_.devices) {
-            if (device.pci_class >> 16U == network_class && !pfs_.contains(handle) &&
-                !functions.contains(handle)) {
+            if (is_network(device) && !pfs_.contains(handle) && !functions.contains(handle)) {
                 inventory.others.push_back(handle);
             }
         }

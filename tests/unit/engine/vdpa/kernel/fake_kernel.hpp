@@ -97,6 +97,8 @@ class FakeKernel final : public System {
     void forget_pages(uint64_t address, uint64_t size) override;
 
   private:
+    static constexpr int device_fd = 1000;
+
     int note(std::string call);
     int ring_ioctl(unsigned long request, void *argument);
     int on_iotlb(const vhost_msg_v2 &message);

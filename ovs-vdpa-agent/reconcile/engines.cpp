@@ -10,7 +10,6 @@ namespace vdpa::agent::reconcile {
 namespace {
 
 using schema::PortState;
-using schema::Reason;
 
 const log::Module module("reconcile");
 log::RateLimit limit;

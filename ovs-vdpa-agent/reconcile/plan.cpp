@@ -8,7 +8,6 @@ namespace vdpa::agent::reconcile {
 namespace {
 
 using schema::DeviceKind;
-using schema::Reason;
 
 void plan_dpdk(Plan &plan, const host::Pf &owner, const host::Function &function,
                const std::string &arguments) {

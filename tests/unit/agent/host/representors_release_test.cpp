@@ -10,7 +10,6 @@ namespace vdpa::agent::host {
 namespace {
 
 using schema::Reason;
-using testing::ElementsAre;
 using testing::IsEmpty;
 
 constexpr const char *guest_mac = "02:00:00:00:00:01";

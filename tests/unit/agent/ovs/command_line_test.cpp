@@ -8,7 +8,6 @@
 namespace vdpa::agent::ovs {
 namespace {
 
-using testing::ElementsAre;
 
 /* In a child process: the parser prints, exits and keeps state. There, `check` exits with 0 if the
  * options are as they should be. */

@@ -4,7 +4,6 @@
 namespace vdpa::agent::reconcile {
 namespace {
 
-using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 

@@ -10,7 +10,6 @@ namespace {
 
 using host::Function;
 using host::FunctionId;
-using host::Handle;
 using host::Pf;
 using host::PfStep;
 using schema::Reason;

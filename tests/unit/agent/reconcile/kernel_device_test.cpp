@@ -4,7 +4,6 @@
 namespace vdpa::agent::reconcile {
 namespace {
 
-using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 

@@ -4,7 +4,6 @@
 namespace vdpa::agent::reconcile {
 namespace {
 
-using testing::HasSubstr;
 
 class Netdevs : public Stack {
   protected:

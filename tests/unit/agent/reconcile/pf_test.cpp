@@ -5,7 +5,6 @@ namespace vdpa::agent::reconcile {
 namespace {
 
 using testing::AllOf;
-using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;

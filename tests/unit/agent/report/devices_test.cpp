@@ -13,7 +13,6 @@ using nlohmann::json;
 using schema::Reason;
 using testing::AllOf;
 using testing::HasSubstr;
-using testing::Not;
 
 /* A ConnectX PF with three VFs, and a kernel vDPA device. */
 class Devices : public testing::Test {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/eventfd.h>
 
 #include "device_thread_fixture.hpp"
 
@@ -87,7 +86,7 @@ TEST_F(DeviceFaultsTest, ResetsADeviceThatAsksForItAndGoesOnWhereItStood) {
     ASSERT_TRUE(await(Phase::running));
     kernel_.set_position(0, 77);
     kernel_.set_status(running | VIRTIO_CONFIG_S_NEEDS_RESET);
-    ::eventfd_write(kernel_.config_call(), 1);
+    kernel_.interrupt_for_config();
     ASSERT_TRUE(await(Phase::failed));
     EXPECT_THAT(thread_->state().fault->detail, HasSubstr("needs a reset"));
     ASSERT_TRUE(await(Phase::running));

@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -112,7 +111,7 @@ TEST_F(DeviceThreadTest, PassesInterruptsOnToAFrontEndThatIsCalledBySocket) {
     ASSERT_TRUE(await(Phase::running));
     EXPECT_TRUE(called()) << "what was before, nobody has heard";
     for (int i = 0; i < 3; ++i) {
-        ::eventfd_write(kernel_.queue(1).call, 1);
+        kernel_.interrupt(1);
         EXPECT_TRUE(called()) << i;
     }
     // It may change its mind while the ring runs.
@@ -127,7 +126,7 @@ TEST_F(DeviceThreadTest, ReportsChangesOfTheConfigurationSpace) {
     thread_->configure(guest_.session(info(), split));
     ASSERT_TRUE(await(Phase::running));
     kernel_.change_config(offsetof(virtio_net_config, status), 0);
-    ::eventfd_write(kernel_.config_call(), 1);
+    kernel_.interrupt_for_config();
     EXPECT_TRUE(await([](const State &state) { return state.config.link_up == false; }));
     EXPECT_EQ(thread_->state().phase, Phase::running);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fake_kernel.hpp"
 
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -131,6 +132,20 @@ void FakeKernel::set_position(uint32_t ring, uint32_t base) {
 void FakeKernel::change_config(size_t offset, uint8_t value) {
     const std::lock_guard lock(mutex_);
     config.at(offset) = value;
+}
+
+void FakeKernel::interrupt(uint32_t ring) {
+    const std::lock_guard lock(mutex_);
+    if (const auto call = calls_.find(ring); call != calls_.end() && call->second) {
+        ::eventfd_write(call->second.get(), 1);
+    }
+}
+
+void FakeKernel::interrupt_for_config() {
+    const std::lock_guard lock(mutex_);
+    if (config_call_) {
+        ::eventfd_write(config_call_.get(), 1);
+    }
 }
 
 /* Notes the call; what it is to fail with. */

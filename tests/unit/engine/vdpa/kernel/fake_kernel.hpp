@@ -86,6 +86,10 @@ class FakeKernel final : public System {
     void set_status(uint8_t status);
     void set_position(uint32_t ring, uint32_t base);
     void change_config(size_t offset, uint8_t value);
+    /* Interrupts: nothing where nobody has asked for them. Here, not by the descriptor that queue()
+     * and config_call() tell, for a driver at work may have that closed at any time. */
+    void interrupt(uint32_t ring);
+    void interrupt_for_config();
 
     int open(const char *path) override;
     void close(int fd) override;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/eventfd.h>
 
 #include "device_thread_fixture.hpp"
 #include "fake_control_device.hpp"
@@ -48,7 +47,7 @@ class MultiQueueTest : public DeviceThreadTest {
             const auto command = control_->serve(answer);
             if (command) {
                 asked_.push_back(command->pairs);
-                ::eventfd_write(queue.call, 1);
+                kernel_.interrupt(info().control_ring);
             }
             return command && command->pairs == pairs;
         });

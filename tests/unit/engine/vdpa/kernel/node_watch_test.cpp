@@ -24,7 +24,7 @@ class NodeWatchTest : public testing::Test {
   protected:
     /* A file instead of a device node, which takes privileges to make. */
     std::string make(const std::string &name) {
-        const std::string path = folder_ / name;
+        std::string path = folder_ / name;
         std::ofstream(path) << name;
         return path;
     }

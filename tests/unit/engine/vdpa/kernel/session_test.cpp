@@ -58,7 +58,7 @@ TEST(CheckMemoryTest, RefusesNothingAtAll) {
 
 TEST(CheckMemoryTest, RefusesRegionsThatOverlap) {
     const Region first{.guest = 0x10000, .size = 0x10000, .host = 0x100000, .page_size = 4096};
-    for (const uint64_t guest : {0x1f000, 0x10000, 0x1000}) {
+    for (const uint64_t guest : {0x1f000U, 0x10000U, 0x1000U}) {
         EXPECT_THAT(
             refusal(
                 {first, {.guest = guest, .size = 0x10000, .host = 0x200000, .page_size = 4096}}),

@@ -18,7 +18,8 @@ using testing::ElementsAre;
 class BackgroundReadsTest : public testing::Test {
   protected:
     /* A read that lasts until then. */
-    BackgroundReads::Read waiting(const std::string &name, std::shared_future<void> until_then) {
+    BackgroundReads::Read waiting(const std::string &name,
+                                  const std::shared_future<void> &until_then) {
         return [this, name, until_then] {
             started++;
             until_then.wait();

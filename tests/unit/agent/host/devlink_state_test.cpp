@@ -41,9 +41,8 @@ TEST_F(DevlinkStateTest, has_all_that_a_port_says) {
             .number<uint16_t>(DEVLINK_ATTR_PORT_PCI_PF_NUMBER, 1)
             .number<uint32_t>(DEVLINK_ATTR_PORT_PCI_SF_NUMBER, 88)
             .number<uint32_t>(DEVLINK_ATTR_PORT_NETDEV_IFINDEX, 10)
-            .nested(DEVLINK_ATTR_PORT_FUNCTION, [](Message &&function) {
-                std::move(function)
-                    .bytes(DEVLINK_PORT_FUNCTION_ATTR_HW_ADDR, "\x02\x01\x01\x01\x01\x0a")
+            .nested(DEVLINK_ATTR_PORT_FUNCTION, [](Message &function) {
+                function.bytes(DEVLINK_PORT_FUNCTION_ATTR_HW_ADDR, "\x02\x01\x01\x01\x01\x0a")
                     .number<uint8_t>(DEVLINK_PORT_FN_ATTR_STATE, DEVLINK_PORT_FN_STATE_INACTIVE)
                     .number<uint8_t>(DEVLINK_PORT_FN_ATTR_OPSTATE, 0)
                     .number<uint32_t>(90, 1);  // of a later kernel

@@ -68,12 +68,12 @@ Message port_message(const Handle &device, const json &port) {
     const auto add = [&message, &port](const char *key, int type, auto value) {
         if (port.contains(key)) {
             value = port.at(key);
-            message = std::move(message).number(type, value);
+            message.number(type, value);
         }
     };
     if (port.contains("flavour")) {
-        message = std::move(message).number(DEVLINK_ATTR_PORT_FLAVOUR,
-                                            flavours.at(port.at("flavour").get<std::string>()));
+        message.number(DEVLINK_ATTR_PORT_FLAVOUR,
+                       flavours.at(port.at("flavour").get<std::string>()));
     }
     add("netdev", DEVLINK_ATTR_PORT_NETDEV_IFINDEX, uint32_t{});
     add("controller", DEVLINK_ATTR_PORT_CONTROLLER_NUMBER, uint32_t{});
@@ -82,14 +82,13 @@ Message port_message(const Handle &device, const json &port) {
     add("vfnum", DEVLINK_ATTR_PORT_PCI_VF_NUMBER, uint16_t{});
     add("sfnum", DEVLINK_ATTR_PORT_PCI_SF_NUMBER, uint32_t{});
     if (port.contains("hw_addr") || port.contains("state")) {
-        message = std::move(message).nested(DEVLINK_ATTR_PORT_FUNCTION, [&](Message &&function) {
+        message.nested(DEVLINK_ATTR_PORT_FUNCTION, [&](Message &function) {
             if (port.contains("hw_addr")) {
-                std::move(function).bytes(DEVLINK_PORT_FUNCTION_ATTR_HW_ADDR,
-                                          bytes_of(port.at("hw_addr")));
+                function.bytes(DEVLINK_PORT_FUNCTION_ATTR_HW_ADDR, bytes_of(port.at("hw_addr")));
             }
             if (port.contains("state")) {
-                std::move(function).number<uint8_t>(DEVLINK_PORT_FN_ATTR_STATE,
-                                                    port.at("state") == "active" ? 1 : 0);
+                function.number<uint8_t>(DEVLINK_PORT_FN_ATTR_STATE,
+                                         port.at("state") == "active" ? 1 : 0);
             }
         });
     }
@@ -127,13 +126,13 @@ void read_link(const json &description, Links &links) {
     header.ifi_flags = description.value("up", false) ? IFF_UP : 0;
     Message message = Message(RTM_NEWLINK, header).text(IFLA_IFNAME, description.at("name"));
     if (description.contains("port")) {
-        message = std::move(message).text(IFLA_PHYS_PORT_NAME, description.at("port"));
+        message.text(IFLA_PHYS_PORT_NAME, description.at("port"));
     }
     if (description.contains("switch")) {
-        message = std::move(message).bytes(IFLA_PHYS_SWITCH_ID, bytes_of(description.at("switch")));
+        message.bytes(IFLA_PHYS_SWITCH_ID, bytes_of(description.at("switch")));
     }
     if (description.contains("master")) {
-        message = std::move(message).number<uint32_t>(IFLA_MASTER, description.at("master"));
+        message.number<uint32_t>(IFLA_MASTER, description.at("master"));
     }
     if (description.contains("parent")) {
         const Handle parent = handle_of(description.at("parent"));

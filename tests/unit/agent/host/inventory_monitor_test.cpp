@@ -13,7 +13,6 @@ namespace {
 
 using nlohmann::json;
 using testing::Contains;
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 const Handle pf{"pci", "0000:43:00.0"};

@@ -10,7 +10,6 @@ namespace vdpa::agent::host {
 namespace {
 
 using schema::Reason;
-using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using Kind = PfStep::Kind;

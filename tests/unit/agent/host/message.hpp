@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace vdpa::agent::host {
 
@@ -28,25 +29,36 @@ class Message {
     }
 
     template <typename T>
-    Message &&number(int type, T value) && {
+    Message &number(int type, T value) & {
         nla_put(message_.get(), type, sizeof value, &value);
-        return std::move(*this);
+        return *this;
     }
-    Message &&text(int type, const std::string &value) && {
+    Message &text(int type, const std::string &value) & {
         nla_put_string(message_.get(), type, value.c_str());
-        return std::move(*this);
+        return *this;
     }
-    Message &&bytes(int type, const std::string &value) && {
+    Message &bytes(int type, const std::string &value) & {
         nla_put(message_.get(), type, static_cast<int>(value.size()), value.data());
-        return std::move(*this);
+        return *this;
     }
-    Message &&nested(int type, const std::function<void(Message &&)> &fill) && {
+    Message &nested(int type, const std::function<void(Message &)> &fill) & {
         nlattr *const nest = nla_nest_start(message_.get(), type);
-        fill(std::move(*this));
+        fill(*this);
         // Not nla_nest_end(), which takes back what is longer than an attribute can be.
         const auto *const end = static_cast<const char *>(nlmsg_tail(get()));
         nest->nla_len = static_cast<uint16_t>(end - reinterpret_cast<const char *>(nest));
-        return std::move(*this);
+        return *this;
+    }
+
+    // The same of one that is being made.
+    template <typename T>
+    Message &&number(int type, T value) && {
+        return std::move(number(type, value));
+    }
+    Message &&text(int type, const std::string &value) && { return std::move(text(type, value)); }
+    Message &&bytes(int type, const std::string &value) && { return std::move(bytes(type, value)); }
+    Message &&nested(int type, const std::function<void(Message &)> &fill) && {
+        return std::move(nested(type, fill));
     }
 
     nlmsghdr *get() const { return nlmsg_hdr(message_.get()); }

@@ -21,14 +21,13 @@ Message link_message(int ifindex) {
     return {RTM_NEWLINK, header};
 }
 
-void add_vf(Message &&list, uint32_t vf, uint8_t last_byte) {
+void add_vf(Message &list, uint32_t vf, uint8_t last_byte) {
     ifla_vf_mac mac{};
     mac.vf = vf;
     mac.mac[0] = 2;
     mac.mac[5] = last_byte;
-    std::move(list).nested(IFLA_VF_INFO, [&mac](Message &&info) {
-        std::move(info)
-            .bytes(IFLA_VF_MAC, {reinterpret_cast<const char *>(&mac), sizeof mac})
+    list.nested(IFLA_VF_INFO, [&mac](Message &info) {
+        info.bytes(IFLA_VF_MAC, {reinterpret_cast<const char *>(&mac), sizeof mac})
             .bytes(IFLA_VF_BROADCAST, std::string(32, '\xff'));
     });
 }
@@ -40,19 +39,18 @@ std::string hex_byte(uint32_t value) {
 }
 
 TEST(RtnlMessage, of_a_representor_is_read) {
-    const Message message = link_message(7)
-                                .text(IFLA_IFNAME, "eth4")
-                                .number<uint32_t>(IFLA_MTU, 9000)
-                                .number<uint32_t>(IFLA_MASTER, 3)
-                                .text(IFLA_PHYS_PORT_NAME, "pf0vf3")
-                                .bytes(IFLA_PHYS_SWITCH_ID, "\x0c\x42\xa1\x01")
-                                .text(IFLA_PARENT_DEV_NAME, "0000:43:00.0")
-                                .text(IFLA_PARENT_DEV_BUS_NAME, "pci")
-                                .nested(IFLA_PROP_LIST, [](Message &&list) {
-                                    std::move(list)
-                                        .text(IFLA_ALT_IFNAME, "enp67s0f0npf0vf3")
-                                        .text(IFLA_ALT_IFNAME, "other");
-                                });
+    const Message message =
+        link_message(7)
+            .text(IFLA_IFNAME, "eth4")
+            .number<uint32_t>(IFLA_MTU, 9000)
+            .number<uint32_t>(IFLA_MASTER, 3)
+            .text(IFLA_PHYS_PORT_NAME, "pf0vf3")
+            .bytes(IFLA_PHYS_SWITCH_ID, "\x0c\x42\xa1\x01")
+            .text(IFLA_PARENT_DEV_NAME, "0000:43:00.0")
+            .text(IFLA_PARENT_DEV_BUS_NAME, "pci")
+            .nested(IFLA_PROP_LIST, [](Message &list) {
+                list.text(IFLA_ALT_IFNAME, "enp67s0f0npf0vf3").text(IFLA_ALT_IFNAME, "other");
+            });
     Link expected;
     expected.ifindex = 7;
     expected.name = "eth4";
@@ -84,9 +82,9 @@ TEST(RtnlMessage, that_is_malformed_is_not_read_past_its_end) {
 
 TEST(RtnlMessage, tells_mac_addresses_of_vfs) {
     EXPECT_EQ(parse_vf_macs(link_message(7).text(IFLA_IFNAME, "eth4").get()), std::nullopt);
-    const Message message = link_message(7).nested(IFLA_VFINFO_LIST, [](Message &&list) {
-        add_vf(std::move(list), 0, 0x10);
-        add_vf(std::move(list), 5, 0x15);
+    const Message message = link_message(7).nested(IFLA_VFINFO_LIST, [](Message &list) {
+        add_vf(list, 0, 0x10);
+        add_vf(list, 5, 0x15);
     });
     const std::map<uint32_t, std::string> expected{{0, "02:00:00:00:00:10"},
                                                    {5, "02:00:00:00:00:15"}};
@@ -97,9 +95,9 @@ TEST(RtnlMessage, of_many_vfs_tells_the_first) {
     // The length of the list has 16 bits, and wraps around.
     const Message message = link_message(7)
                                 .number<uint32_t>(IFLA_NUM_VF, 1000)
-                                .nested(IFLA_VFINFO_LIST, [](Message &&list) {
+                                .nested(IFLA_VFINFO_LIST, [](Message &list) {
                                     for (uint32_t vf = 0; vf < 1000; vf++) {
-                                        add_vf(std::move(list), vf, static_cast<uint8_t>(vf));
+                                        add_vf(list, vf, static_cast<uint8_t>(vf));
                                     }
                                 });
     const auto macs = parse_vf_macs(message.get());
@@ -115,7 +113,7 @@ TEST(RtnlMessage, of_many_vfs_tells_the_first) {
 
 TEST(RtnlMessage, of_many_vfs_may_go_on_like_another_list) {
     const auto list_of = [](uint8_t last_byte) {
-        return [last_byte](Message &&list) { add_vf(std::move(list), 0, last_byte); };
+        return [last_byte](Message &list) { add_vf(list, 0, last_byte); };
     };
     const Message message = link_message(7)
                                 .number<uint32_t>(IFLA_NUM_VF, 1)

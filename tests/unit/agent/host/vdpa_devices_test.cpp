@@ -118,8 +118,9 @@ class VdpaDevicesTest : public testing::Test {
         state.sysfs = folder.path("sys");
         for (const char *driver : {"vhost_vdpa", "virtio_vdpa"}) {
             std::filesystem::create_directories(drivers() + driver);
-            std::ofstream(drivers() + driver + "/bind");
-            std::ofstream(drivers() + driver + "/unbind");
+            for (const char *file : {"/bind", "/unbind"}) {
+                const std::ofstream made(drivers() + driver + file);
+            }
         }
     }
     std::string drivers() const { return state.sysfs + "/bus/vdpa/drivers/"; }

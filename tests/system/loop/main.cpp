@@ -41,6 +41,8 @@
 namespace {
 
 constexpr uint16_t burst = 32;
+/* As a port of the engine may have (schema/options.json). */
+constexpr uint16_t max_pairs = 128;
 
 volatile sig_atomic_t told_to_end = 0;
 
@@ -249,6 +251,7 @@ void start_dpdk(const Options &options) {
         arguments.emplace_back("--no-huge");
     }
     std::vector<char *> argv;
+    argv.reserve(arguments.size());
     for (std::string &argument : arguments) {
         argv.push_back(argument.data());
     }
@@ -359,6 +362,9 @@ int main(int argc, char **argv) {
     if (options["size"] < sizeof(Header) || options["size"] > 1500) {
         die("size: from " + std::to_string(sizeof(Header)) + " to 1500");
     }
+    if (options["pairs"] < 1 || options["pairs"] > max_pairs) {
+        die("pairs: from 1 to " + std::to_string(max_pairs));
+    }
     start_dpdk(options);
     rte_mempool *const pool = start_port(options);
     ::signal(SIGTERM, [](int) { told_to_end = 1; });
@@ -366,7 +372,8 @@ int main(int argc, char **argv) {
     std::fflush(stdout);
 
     std::vector<Queue> queues;
-    for (uint16_t i = 0; i < options["pairs"]; ++i) {
+    const auto pairs = static_cast<uint16_t>(options["pairs"]);
+    for (uint16_t i = 0; i < pairs; ++i) {
         queues.emplace_back(options, i, pool);
     }
     const uint64_t begin = rte_get_timer_cycles();

@@ -54,17 +54,29 @@ Expected<void> Tap::open_first_queue(bool takes_over) {
         multi_queue_ = !multi_queue_;
         fd = attach(refusal);
     }
-    if (!multi_queue_) {
-        // Opened by take(), then: one that is open gets frames that nobody reads yet.
-        return fd || (takes_over && refusal == EBUSY) ? Expected<void>()
-                                                      : tl::make_unexpected(fd.error());
+    if (!multi_queue_ && takes_over && refusal == EBUSY) {
+        return {};  // opened by take(), then
     }
     if (!fd) {
         return tl::make_unexpected(fd.error());
     }
     queues_[0] = {.fd = std::move(*fd), .steered = true};
-    // Nobody reads it yet, and somebody else may be serving the netdev.
-    return set_steered(queues_[0], false);
+    // Nobody reads it yet. If it has many, somebody else may be serving the netdev; the only one
+    // gets no frames while there is no carrier, and stays open: for a queue that is closed the
+    // kernel waits, with the rtnl lock, until no processor can be using it.
+    return multi_queue_ ? set_steered(queues_[0], false) : see_to_no_carrier();
+}
+
+/* IFF_NO_CARRIER does it where the kernel knows that. */
+Expected<void> Tap::see_to_no_carrier() {
+    unsigned features = 0;
+    int carrier = 0;
+    if (ioctl_ptr(queue_fd(0), TUNGETFEATURES, &features) == 0 &&
+        (features & IFF_NO_CARRIER) != 0) {
+        return {};
+    }
+    return ioctl_ptr(queue_fd(0), TUNSETCARRIER, &carrier) == 0 ? Expected<void>()
+                                                                : failed("TUNSETCARRIER");
 }
 
 Expected<void> Tap::take() {

@@ -17,8 +17,9 @@ namespace vdpa::engine::relay {
  * privilege where TUNSETOWNER named this process's user. Not thread-safe. */
 class Tap {
   public:
-    /* Looks that the netdev is there and can be opened, and leaves it as it is, for another may be
-     * serving it. With `takes_over` it may have the only queue until take(). Errors:
+    /* Opens the netdev and leaves it as it is, for another may be serving it: one that has many
+     * queues gets no frames for this one until take(), one that has a single queue has no carrier.
+     * With `takes_over` another may have the only queue until take(). Errors:
      * netdev-missing; tap-failed, when it is no such TAP or the kernel refuses. */
     static Expected<Tap> open(const std::string &netdev, unsigned max_queues,
                               bool takes_over = false);
@@ -58,6 +59,7 @@ class Tap {
 
     Tap(std::string netdev, unsigned max_queues);
     Expected<void> open_first_queue(bool takes_over);
+    Expected<void> see_to_no_carrier();
     /* `refusal`: the error number of TUNSETIFF, 0 if that was not the reason. */
     Expected<UniqueFd> attach(int &refusal) const;
     Expected<void> set_steered(Queue &queue, bool in_use) const;

@@ -106,6 +106,26 @@ TEST_F(SingleQueueTapTest, LendsItsQueueToAll) {
     EXPECT_GE(tap->queue_fd(2), 0);
 }
 
+TEST_F(SingleQueueTapTest, IsOpenFromTheBeginningAndGetsNoFrameWithoutCarrier) {
+    make_tap("vm1", false);
+    auto tap = Tap::open("vm1", 1);
+    ASSERT_TRUE(tap);
+    ASSERT_GE(tap->queue_fd(0), 0);
+    EXPECT_FALSE(carrier("vm1"));
+    test::HostPort host("vm1");
+    for (uint32_t n = 0; n < 10; n++) {
+        host.send(test::test_frame(n));
+    }
+    std::array<char, 64> frame;
+    EXPECT_EQ(read(tap->queue_fd(0), frame.data(), frame.size()), -1);
+    EXPECT_EQ(errno, EAGAIN);
+    ASSERT_TRUE(tap->set_carrier(true));
+    EXPECT_TRUE(test::eventually([&] {
+        host.send(test::test_frame(10));
+        return read(tap->queue_fd(0), frame.data(), frame.size()) > 0;
+    }));
+}
+
 TEST_P(TapTest, IsTakenAfterWhoeverServedItHasLetGo) {
     make();
     auto before = Tap::open("vm1", 1);

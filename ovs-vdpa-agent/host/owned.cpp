@@ -160,8 +160,9 @@ struct OwnedFile::State {
 OwnedFile::OwnedFile(std::string path) : state_(std::make_shared<State>(std::move(path))) {}
 
 Expected<void> OwnedFile::State::load() {
+    // What was known stays until something else is: who finds no entry takes it that nothing is
+    // left to be undone.
     loaded = false;
-    owned = {};
     const auto text = read_all(path);
     if (!text) {
         return tl::make_unexpected(text.error());
@@ -173,7 +174,9 @@ Expected<void> OwnedFile::State::load() {
     size = changes_size = 0;
     serial = 0;
     is_broken = true;
-    if (*text) {
+    if (!*text) {
+        owned = {};
+    } else {
         auto read = read_owned(**text, changes->value_or(""), boot_id(), path);
         if (!read) {
             return tl::make_unexpected(read.error());

@@ -303,6 +303,21 @@ TEST_F(OwnedFileTest, is_not_written_over_what_could_not_be_read) {
     EXPECT_EQ(std::string(std::istreambuf_iterator<char>(text), {}), "garbage");
 }
 
+TEST_F(OwnedFileTest, that_cannot_be_read_any_more_still_says_what_is_to_be_undone) {
+    OwnedFile file(path);
+    ASSERT_TRUE(file.load());
+    ASSERT_TRUE(file.set_tap("vm1", 7));
+    std::filesystem::copy_file(path, path + ".good");
+    write("garbage");
+    EXPECT_FALSE(file.load());
+    EXPECT_EQ(file.tap("vm1"), 7) << "others may be in the middle of a release";
+    EXPECT_EQ(file.forget_tap("vm1").error().reason, Reason::record_failed);
+    std::filesystem::rename(path + ".good", path);
+    ASSERT_TRUE(file.load());
+    EXPECT_TRUE(file.forget_tap("vm1"));
+    EXPECT_EQ(file.tap("vm1"), std::nullopt);
+}
+
 TEST_F(OwnedFileTest, loses_nothing_that_several_threads_record_at_once) {
     const OwnedFile file(path);
     ASSERT_TRUE(OwnedFile(file).load());

@@ -18,8 +18,8 @@ bool is_network(const SysfsDevice &device);
 
 /* The PFs of this machine: PCI devices that can have VFs, and what devlink gives an eswitch or a
  * port of a switch to; VFs are none. One is left out until all that has to be known of it was read.
- * Filled in: handle, driver, kind, eswitch mode, numbers of VFs. Left to the caller: what its ports
- * and netdevs tell (number, switch, uplinks, functions). */
+ * Filled in: handle, driver, kind, eswitch mode or why it is not known, numbers of VFs. Left to the
+ * caller: what its ports and netdevs tell (number, switch, uplinks, functions). */
 std::map<Handle, Pf> find_pfs(const DevlinkState &devlink, const SysfsSnapshot &sysfs);
 
 }  // namespace vdpa::agent::host

@@ -10,13 +10,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from measure import HERE, row, run_nanoseconds, title, until
-
-from netlink_requests import Requests
+from measure import HERE, row, title, until
 from ovsdb import Ovsdb
 
 if TYPE_CHECKING:
     from bed.stack import Stack
+    from bed.usage import Usage
 
 COUNTS = (64, 128)
 ROUNDS = 3
@@ -29,16 +28,7 @@ class Cost(NamedTuple):
     """Of all VFs together."""
 
     seconds: float
-    messages: int  # that the agent sent to the kernel by netlink
-    processor: float  # seconds of the agent
-    written: int  # bytes that the agent wrote: status, log, what it owns
-
-
-def bytes_written(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/io").read_text().splitlines():
-        if line.startswith("wchar:"):
-            return int(line.split()[1])
-    raise RuntimeError(f"/proc/{pid}/io has no wchar")
+    usage: "Usage"  # the agent's
 
 
 def is_up(name: str) -> bool:
@@ -69,10 +59,9 @@ def stack_without_switch() -> "Stack":
 
 def measure(count: int) -> tuple[Cost, Cost]:
     """Of provisioning and of giving back."""
-    from bed import kernel
     from bed.netdevsim import NetdevsimBus
+    from bed.usage import Meter
 
-    kernel.load("nlmon")
     with stack_without_switch() as stack:
         stack.expect_log(r"\|WARN\|vm\d+: invalid \(no-device\)")
         bus = NetdevsimBus()
@@ -98,16 +87,15 @@ def measure(count: int) -> tuple[Cost, Cost]:
                     left.pop()
                 return not left
 
-            with Requests(pid).counting() as requests:
-                used, wrote = run_nanoseconds(pid), bytes_written(pid)
+            meter = Meter(pid)
+            with meter.measuring():
                 act()
                 try:
                     seconds = until(all_done, BOUND, 0.02)
                 except RuntimeError as error:
                     raise RuntimeError(f"{error}: {len(left)} VFs are left, {left[-1]}: "
                                        f"{stack.status(left[-1])}\n{stack.describe()}") from error
-                used, wrote = run_nanoseconds(pid) - used, bytes_written(pid) - wrote
-            return Cost(seconds, requests.count, used / 1e9, wrote)
+            return Cost(seconds, meter.usage)
 
         try:
             there = cost(lambda: database.add_ports("br0", ports, prepare), is_up)
@@ -126,10 +114,13 @@ def in_guest() -> None:
     # Whatever else runs on the machine only adds to the time.
     row(f"VFs in one transaction, least of {ROUNDS}", *COUNTS, "growth")
     for number, what in enumerate(("provisioned", "given back")):
-        for field, unit, name in (("seconds", 1e3, "ms"), ("messages", 1, "netlink messages"),
-                                  ("processor", 1e3, "ms of the agent"),
-                                  ("written", 1, "bytes written")):
-            values = [min(getattr(costs[count][number], field) for costs in rounds) * unit / count
+        figures: dict[str, Callable[[Cost], float]] = {
+            "ms": lambda cost: cost.seconds * 1e3,
+            "netlink messages": lambda cost: cost.usage.messages,
+            "ms of the agent": lambda cost: cost.usage.processor * 1e3,
+            "bytes written": lambda cost: cost.usage.written}
+        for name, figure in figures.items():
+            values = [min(figure(costs[count][number]) for costs in rounds) / count
                       for count in COUNTS]
             row(f"{what}, {name}", *[f"{value:.1f}" for value in values],
                 f"{values[-1] / values[0]:.2f}")

@@ -33,13 +33,6 @@ def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True)
 
 
-def allow_vfs(nic: Netdevsim, count: int) -> None:
-    debug = Path("/sys/kernel/debug")
-    if not (debug / "netdevsim").exists():
-        subprocess.run(["mount", "-t", "debugfs", "none", debug], check=True)
-    (debug / f"netdevsim/netdevsim{nic.number}/max_vfs").write_text(str(count))
-
-
 @BOTH
 def test_netdevsim_is_followed(netdevsim: NetdevsimBus,
                                watch: Callable[..., InventoryWatch]) -> None:
@@ -148,8 +141,7 @@ def test_notifications_that_overflow_are_made_up_for(
         netdevsim: NetdevsimBus, watch: Callable[..., InventoryWatch]) -> None:
     """512 VFs and buffers as small as the kernel makes them."""
     seen = watch(link_buffer=1, devlink_buffer=1)
-    nic = netdevsim.create(10)
-    allow_vfs(nic, 512)
+    nic = netdevsim.create(10).allow_vfs(512)
     seen.wait_line(f"PF {PF}")
     seen.pause()
     nic.to_switchdev(512)

@@ -49,6 +49,14 @@ class Netdevsim:
     def vfs(self) -> int:
         return int((self.sysfs / "sriov_numvfs").read_text())
 
+    def allow_vfs(self, count: int) -> "Netdevsim":
+        """So many VFs at most; as made it has four."""
+        debug = Path("/sys/kernel/debug")
+        if not (debug / "netdevsim").exists():
+            subprocess.run(["mount", "-t", "debugfs", "none", debug], check=True)
+        (debug / f"netdevsim/netdevsim{self.number}/max_vfs").write_text(str(count))
+        return self
+
     def set_vfs(self, count: int) -> None:
         (self.sysfs / "sriov_numvfs").write_text(str(count))
 

@@ -41,12 +41,16 @@ struct Function {
      * than up may be set down. */
     bool netdev_up = false;
     bool netdev_claimed = false;
-    std::string mac;     // as the PF or the devlink port has it; empty: not known, or not set
-    bool active = true;  // an SF that is not has no device yet
+    std::string mac;  // as the PF or the devlink port has it; empty: not known, or not set
+    bool mac_is_unset = false;  // it is known, and all zeroes
+    bool active = true;         // an SF that is not has no device yet
     std::optional<Representor> representor;
 
     bool operator==(const Function &) const = default;
 };
+
+/* The address of a function that was given none. */
+inline const std::string no_mac = "00:00:00:00:00:00";
 
 /* Of a device that does not say how many VFs it can have, such as netdevsim's. */
 constexpr uint32_t unlimited_vfs = 0xffff;

@@ -13,8 +13,6 @@ namespace vdpa::agent::host {
 
 namespace {
 
-const std::string no_mac = "00:00:00:00:00:00";
-
 /* A port of a switch: a devlink port, a netdev that has the name of a port, or both. */
 struct Port {
     std::optional<Handle> handle;  // none: only the switch is known
@@ -255,6 +253,7 @@ class Builder {
         }
         if (function.mac == no_mac) {
             function.mac.clear();
+            function.mac_is_unset = true;
         }
     }
 

@@ -55,7 +55,7 @@ void plan_representor(Plan &plan, const config::PortConfig &config, const host::
     host::RepresentorSpec &spec = plan.representor;
     spec.function = function.id;
     spec.mac = config.switch_sets_mac ? "" : config.mac;
-    spec.known_mac = function.mac;
+    spec.known_mac = function.mac_is_unset ? host::no_mac : function.mac;
     spec.mtu = config.mtu;
     spec.function_netdevs = function.netdevs;
     spec.keep_netdev = config.device->is_dpdk_port;

@@ -62,6 +62,18 @@ TEST_F(PlanTest, of_a_vf_has_its_representor_and_its_address) {
     EXPECT_FALSE(made.is_set_up);
 }
 
+TEST_F(PlanTest, tells_an_address_that_is_not_set_from_one_that_is_not_known) {
+    config.mac = "02:aa:00:00:00:01";
+    host::Function &vf = host.vf(1);
+    vf.mac = "";
+    EXPECT_EQ(plan().representor.known_mac, "");
+    vf.mac_is_unset = true;
+    EXPECT_EQ(plan().representor.known_mac, host::no_mac) << "so it need not be asked for";
+    vf.mac = "02:aa:00:00:00:02";
+    vf.mac_is_unset = false;
+    EXPECT_EQ(plan().representor.known_mac, vf.mac);
+}
+
 TEST_F(PlanTest, is_set_up_when_name_link_and_mac_address_are_as_asked_for) {
     config.mac = "02:aa:00:00:00:01";
     host::Function &vf = host.vf(1);

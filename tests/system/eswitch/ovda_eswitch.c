@@ -22,49 +22,45 @@ static struct pci_dev *device;
 static struct devlink *instance;
 static u16 present_mode = DEVLINK_ESWITCH_MODE_LEGACY;
 
-static int get_mode(struct devlink *devlink, u16 *mode)
-{
-	if (get_error)
-		return -(int)get_error;
-	*mode = present_mode;
-	return 0;
+static int get_mode(struct devlink *devlink, u16 *mode) {
+    if (get_error)
+        return -(int)get_error;
+    *mode = present_mode;
+    return 0;
 }
 
-static int set_mode(struct devlink *devlink, u16 mode, struct netlink_ext_ack *extack)
-{
-	msleep(set_seconds * 1000);
-	present_mode = mode;
-	return 0;
+static int set_mode(struct devlink *devlink, u16 mode, struct netlink_ext_ack *extack) {
+    msleep(set_seconds * 1000);
+    present_mode = mode;
+    return 0;
 }
 
 static const struct devlink_ops ops = {
-	.eswitch_mode_get = get_mode,
-	.eswitch_mode_set = set_mode,
+    .eswitch_mode_get = get_mode,
+    .eswitch_mode_set = set_mode,
 };
 
-static int __init add(void)
-{
-	unsigned int domain, bus, slot, function;
+static int __init add(void) {
+    unsigned int domain, bus, slot, function;
 
-	if (!pf || sscanf(pf, "%x:%x:%x.%x", &domain, &bus, &slot, &function) != 4)
-		return -EINVAL;
-	device = pci_get_domain_bus_and_slot(domain, bus, PCI_DEVFN(slot, function));
-	if (!device)
-		return -ENODEV;
-	instance = devlink_alloc(&ops, 0, &device->dev);
-	if (!instance) {
-		pci_dev_put(device);
-		return -ENOMEM;
-	}
-	devlink_register(instance);
-	return 0;
+    if (!pf || sscanf(pf, "%x:%x:%x.%x", &domain, &bus, &slot, &function) != 4)
+        return -EINVAL;
+    device = pci_get_domain_bus_and_slot(domain, bus, PCI_DEVFN(slot, function));
+    if (!device)
+        return -ENODEV;
+    instance = devlink_alloc(&ops, 0, &device->dev);
+    if (!instance) {
+        pci_dev_put(device);
+        return -ENOMEM;
+    }
+    devlink_register(instance);
+    return 0;
 }
 
-static void __exit remove(void)
-{
-	devlink_unregister(instance);
-	devlink_free(instance);
-	pci_dev_put(device);
+static void __exit remove(void) {
+    devlink_unregister(instance);
+    devlink_free(instance);
+    pci_dev_put(device);
 }
 
 module_init(add);

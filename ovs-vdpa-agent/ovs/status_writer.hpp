@@ -67,7 +67,7 @@ class StatusWriter {
     unsigned int begun_at_ = 0;               /* seqno */
     bool transaction_open_ = false;
     Clock::time_point not_before_{}; /* For to_write_. */
-    std::set<std::string> refused_; /* To be tried again at retry_at_. */
+    std::set<std::string> refused_;  /* To be tried again at retry_at_. */
     std::optional<Clock::time_point> retry_at_;
     std::chrono::seconds retry_after_{0};
 };

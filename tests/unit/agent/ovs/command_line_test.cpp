@@ -8,7 +8,6 @@
 namespace vdpa::agent::ovs {
 namespace {
 
-
 /* In a child process: the parser prints, exits and keeps state. There, `check` exits with 0 if the
  * options are as they should be. */
 class CommandLine : public testing::Test {

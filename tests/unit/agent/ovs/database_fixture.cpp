@@ -6,7 +6,10 @@
 #include <sys/resource.h>
 
 #include <chrono>
+#include <fstream>
+#include <iterator>
 #include <stdexcept>
+#include <thread>
 
 #include "ovs-vdpa-agent/ovs/log.hpp"
 
@@ -29,12 +32,13 @@ DatabaseServer::DatabaseServer(const std::filesystem::path &folder, const std::s
 }
 
 void DatabaseServer::start() {
-    /* One whose disk is full does not die of that; see fill_disk(). */
-    process_ = std::make_unique<Process>(
-        std::vector<std::string>{"env", "--ignore-signal=XFSZ", "ovsdb-server", folder_ / "conf.db",
-                                 "--remote=punix:" + socket_.string(),
-                                 "--unixctl=" + (folder_ / "ovsdb-server.ctl").string(),
-                                 "--log-file=/dev/null", "-vinfo", "-vsyslog:off"});
+    /* One whose disk is full does not die of that; see fill_disk(). It says so again and again, to
+     * the file alone: nobody takes what it prints. */
+    process_ = std::make_unique<Process>(std::vector<std::string>{
+        "env", "--ignore-signal=XFSZ", "ovsdb-server", folder_ / "conf.db",
+        "--remote=punix:" + socket_.string(),
+        "--unixctl=" + (folder_ / "ovsdb-server.ctl").string(), "--log-file=" + log_path().string(),
+        "-vfile:info", "-vconsole:off", "-vsyslog:off"});
     const auto deadline = std::chrono::steady_clock::now() + timeout;
     for (;;) {
         /* Not ovs-vsctl: that makes the Open_vSwitch row if there is none. */
@@ -63,6 +67,19 @@ void DatabaseServer::fill_disk() const {
 void DatabaseServer::empty_disk() const {
     const rlimit none{.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
     EXPECT_EQ(::prlimit(process_->pid(), RLIMIT_FSIZE, &none, nullptr), 0);
+}
+
+bool DatabaseServer::wait_for_failed_write() const {
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    while (std::chrono::steady_clock::now() < deadline) {
+        std::ifstream log(log_path());
+        const std::string text(std::istreambuf_iterator<char>(log), {});
+        if (text.find("write failed") != std::string::npos) {
+            return true;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
 }
 
 std::string DatabaseServer::vsctl(const std::vector<std::string> &args) const {

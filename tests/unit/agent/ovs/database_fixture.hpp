@@ -34,12 +34,14 @@ class DatabaseServer {
      */
     void fill_disk() const;
     void empty_disk() const;
-    bool wait_for_failed_write() const { return process_->wait_for_output("write failed"); }
+    bool wait_for_failed_write() const;
     std::string remote() const { return "unix:" + socket_.string(); }
     /* "ovs-vsctl ARGS", which must succeed; its output without the last newline. */
     std::string vsctl(const std::vector<std::string> &args) const;
 
   private:
+    std::filesystem::path log_path() const { return folder_ / "ovsdb-server.log"; }
+
     std::filesystem::path folder_;
     std::filesystem::path socket_;
     std::unique_ptr<Process> process_;

@@ -4,7 +4,6 @@
 namespace vdpa::agent::reconcile {
 namespace {
 
-
 class Netdevs : public Stack {
   protected:
     void fail_to_make(schema::Reason reason) {

@@ -14,10 +14,9 @@
 
 #include "ovs-vdpa-agent/engine/client.hpp"
 #include "tests/unit/agent/engine/fake_server.hpp"
+#include "tests/unit/agent/event_loop.hpp"
 
 namespace vdpa::agent::engine {
-
-inline constexpr std::chrono::seconds longest_wait{10};
 
 /* What a client tells, kept. */
 class Listener : public EngineListener {
@@ -104,15 +103,7 @@ class ClientTest : public testing::Test {
         return status;
     }
     testing::AssertionResult until(const std::function<bool()> &condition) {
-        const auto end = std::chrono::steady_clock::now() + longest_wait;
-        while (!condition()) {
-            if (std::chrono::steady_clock::now() > end) {
-                return testing::AssertionFailure() << "has not come about";
-            }
-            io.restart();
-            io.run_one_for(std::chrono::milliseconds(100));
-        }
-        return testing::AssertionSuccess();
+        return run_until(io, condition);
     }
     void become_ready() {
         serve();

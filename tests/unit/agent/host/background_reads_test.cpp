@@ -8,7 +8,7 @@
 #include <future>
 #include <thread>
 
-#include "tests/unit/agent/host/event_loop.hpp"
+#include "tests/unit/agent/event_loop.hpp"
 
 namespace vdpa::agent::host {
 namespace {

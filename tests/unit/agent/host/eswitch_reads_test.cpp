@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <memory>
 
-#include "tests/unit/agent/host/event_loop.hpp"
+#include "tests/unit/agent/event_loop.hpp"
 
 namespace vdpa::agent::host {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <filesystem>
 
+#include "tests/unit/agent/event_loop.hpp"
 #include "tests/unit/agent/host/describe.hpp"
-#include "tests/unit/agent/host/event_loop.hpp"
 #include "tests/unit/agent/host/fixture.hpp"
 #include "tests/unit/agent/host/namespace_fixture.hpp"
 

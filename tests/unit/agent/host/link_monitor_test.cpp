@@ -8,6 +8,7 @@
 #include <array>
 #include <filesystem>
 
+#include "tests/unit/agent/event_loop.hpp"
 #include "tests/unit/agent/host/namespace_fixture.hpp"
 
 namespace vdpa::agent::host {
@@ -18,20 +19,10 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::UnorderedElementsAre;
 
-constexpr std::chrono::seconds longest_wait{10};
-
 class LinkMonitorTest : public NamespaceTest {
   protected:
     testing::AssertionResult until(const std::function<bool()> &condition) {
-        const auto end = std::chrono::steady_clock::now() + longest_wait;
-        while (!condition()) {
-            if (std::chrono::steady_clock::now() > end) {
-                return testing::AssertionFailure() << "has not come about";
-            }
-            io.restart();
-            io.run_one_for(std::chrono::milliseconds(100));
-        }
-        return testing::AssertionSuccess();
+        return run_until(io, condition);
     }
     bool has_heard_of(const std::string &name) const {
         return std::find(heard.begin(), heard.end(), name) != heard.end();

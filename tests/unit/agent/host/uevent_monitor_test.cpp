@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "tests/unit/agent/host/event_loop.hpp"
+#include "tests/unit/agent/event_loop.hpp"
 #include "tests/unit/agent/host/namespace_fixture.hpp"
 
 namespace vdpa::agent::host {

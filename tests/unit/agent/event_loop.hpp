@@ -7,7 +7,7 @@
 #include <chrono>
 #include <functional>
 
-namespace vdpa::agent::host {
+namespace vdpa::agent {
 
 /* Runs what is due on `io` until the condition is met, for at most some seconds. */
 inline testing::AssertionResult run_until(boost::asio::io_context &io,
@@ -24,4 +24,4 @@ inline testing::AssertionResult run_until(boost::asio::io_context &io,
     return testing::AssertionSuccess();
 }
 
-}  // namespace vdpa::agent::host
+}  // namespace vdpa::agent

@@ -59,10 +59,16 @@ def _served(box: Sandbox, path: Path) -> FrontEnd:
     return front_end
 
 
+def _stands_still(pid: int) -> bool:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+
+
 def _replaced_unseen(box: Sandbox, path: Path, earlier: FrontEnd, *last_words: int) -> FrontEnd:
     """Another front-end in the place of `earlier`, of which the engine learns at the same time."""
     os.kill(box.engine.pid, signal.SIGSTOP)
     try:
+        wait_for(lambda: _stands_still(box.engine.pid), 10, "the engine to stand still")
         for request in last_words:
             earlier.send(request)
         earlier.close()

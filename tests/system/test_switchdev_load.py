@@ -132,7 +132,7 @@ def test_cost_of_a_vf_does_not_grow_with_their_number(
     for what, least, most in zip(("provisioned", "given back"), few, many):
         with capsys.disabled():
             print(f"\n{what}, one VF among 64: {least}, among 128: {most}")
-        # What all the VFs are asked for anew for each is twice as much.
+        # What all the VFs are asked for anew for each is twice as much. (What is written is the
+        # record of what is owned, whose size and changes have a test of their own: it is written
+        # whole once its changes are 16 KiB long, which those of 64 VFs may never become.)
         assert most.messages < 1.3 * least.messages
-    # The record is written whole once in a while, in which of the two halves is chance.
-    assert sum(half.written for half in many) < 1.3 * sum(half.written for half in few)

@@ -95,6 +95,7 @@ struct __attribute__((packed)) Header {
     std::array<uint8_t, 6> destination;
     std::array<uint8_t, 6> source;
     std::array<uint8_t, 2> type;
+    uint32_t process;  // whose it is
     uint16_t queue;
     uint64_t sequence;
 };
@@ -159,7 +160,7 @@ class Queue {
     uint64_t late = 0;  // of those lost
     uint64_t misordered = 0;
     uint64_t damaged = 0;
-    uint64_t foreign = 0;  // not of this program
+    uint64_t foreign = 0;  // not of this process
 
   private:
     rte_mbuf *make(uint64_t sequence) {
@@ -172,6 +173,7 @@ class Queue {
         const Header header = {.destination = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
                                .source = {0x52, 0x54, 0, 0, 0, 1},
                                .type = {0x88, 0xb5},
+                               .process = process_,
                                .queue = index_,
                                .sequence = sequence};
         std::memcpy(bytes, &header, sizeof(header));
@@ -184,14 +186,15 @@ class Queue {
     void check(const rte_mbuf &frame) {
         Header header{};
         const auto *const bytes = rte_pktmbuf_mtod(&frame, const uint8_t *);
-        // A network may still hold what its last user sent. One of ours that was mistaken for such
-        // is missed.
+        // A network may still hold what its last user sent, another process of this program, too.
+        // One of ours that was mistaken for such is missed.
         if (frame.nb_segs != 1 || frame.data_len != options_["size"]) {
             ++foreign;
             return;
         }
         std::memcpy(&header, bytes, sizeof(header));
-        if (header.type != std::array<uint8_t, 2>{0x88, 0xb5} || header.queue != index_) {
+        if (header.type != std::array<uint8_t, 2>{0x88, 0xb5} || header.process != process_ ||
+            header.queue != index_) {
             ++foreign;
             return;
         }
@@ -218,6 +221,7 @@ class Queue {
 
     const Options &options_;
     const uint16_t index_;
+    const uint32_t process_ = static_cast<uint32_t>(::getpid());
     rte_mempool *const pool_;
     uint64_t next_ = 0;      // sequence number of the next frame
     uint64_t expected_ = 0;  // of the next frame to come back

@@ -11,6 +11,10 @@ from bed.stack import Stack
 from harness.wait import wait_for
 
 
+# A NIC that goes away takes its netdevs along while ovs-vswitchd and agent look at them.
+NETDEVS_GONE = r"No such device"
+
+
 def prepare_pf(stack: Stack, pf: str, vfs: int) -> None:
     """Has the agent prepare the PF."""
     stack.vsctl("--no-wait", "set", "Open_vSwitch", ".",

@@ -13,8 +13,8 @@ from bed.netlink import overflow
 from bed.stack import Stack
 from bed.usage import Meter
 from harness.wait import wait_for
-from switchdev import (add_port, exists, ifindex, no_device, own_names, representor_key,
-                       wait_ports)
+from switchdev import (NETDEVS_GONE, add_port, exists, ifindex, no_device, own_names,
+                       representor_key, wait_ports)
 
 
 Representors = dict[int, tuple[str, int]]  # by the VF's number: the netdev and its ifindex
@@ -47,6 +47,7 @@ def standing_still(stack: Stack) -> Iterator[None]:
 def test_events_that_were_lost_are_made_up_for(stack: Stack, netdevsim: NetdevsimBus) -> None:
     """512 VFs come and go, and of that the agent is told nothing: its receive buffers are full,
     however large they are."""
+    stack.expect_log(NETDEVS_GONE)
     count = 512
     nic = netdevsim.create(10).allow_vfs(count)
     other = netdevsim.create(11)

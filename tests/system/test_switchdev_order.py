@@ -13,13 +13,10 @@ from bed.netdevsim import Netdevsim, NetdevsimBus
 from bed.stack import Stack
 from harness.wait import wait_for
 from scenarios import DATABASE_LOST
-from switchdev import (add_port, exists, expect_refusal, own_names, prepare, set_vf, untouched,
-                       wait_ports)
+from switchdev import (NETDEVS_GONE, add_port, exists, expect_refusal, own_names, prepare, set_vf,
+                       untouched, wait_ports)
 
 pytestmark = pytest.mark.kernels("6.1", "6.12")
-
-# A NIC that goes away takes its netdevs along while ovs-vswitchd and agent look at them.
-NETDEVS_GONE = r"No such device"
 
 
 def remove_all(stack: Stack, nic: Netdevsim) -> None:

@@ -14,7 +14,7 @@ from harness.wait import wait_for
 
 MAC = "02:00:00:00:00:42"
 # What engine and agent say of a front-end, a device or each other that they lose.
-LOST = r"\|(dpdk|vhost|vdpa|kernel_vdpa|engine\(control\)|port\(control\))\|(WARN|ERR)\|"
+LOST = r"\|(dpdk|vhost|vdpa|kernel_vdpa|ports|engine\(control\)|port\(control\))\|(WARN|ERR)\|"
 
 
 class KernelPort:

@@ -60,7 +60,7 @@ if [[ -z $all ]]; then
     declare -A wanted=()
     for file in "${changed[@]}"; do
         # A header is looked at with its source, or else with the first that includes it. None may,
-        # which is no error: then nothing of the daemons is compiled from it. (grep says 1 then.)
+        # which is no error: then nothing here is compiled with it. (grep says 1 then.)
         source=${file%.*}.cpp
         if [[ ! -e $source ]]; then
             source=$(grep -l -F -e "\"$file\"" -e "\"${file##*/}\"" "${sources[@]}" |

@@ -131,7 +131,7 @@ int Port::on_new_connection(int vid, const char *library_path) {
     }
     datapath_->new_connection(vid);
     vid_ = vid;
-    socket_ = FrontEndSocket::find(library_path);
+    socket_ = FrontEndSocket::find(library_path, spec_.socket.mode);
     socket_.limit_waits();
     memory_lost_ = false;
     protocol_features_ = 0;

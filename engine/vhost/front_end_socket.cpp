@@ -42,8 +42,9 @@ bool listens(int fd) {
 
 /* An accepted socket has the name of the one that listened; one that connected has a peer of that
  * name. */
-bool is_connection(int fd, const std::string &path) {
-    return (is_named(fd, ::getsockname, path) && !listens(fd)) || is_named(fd, ::getpeername, path);
+bool is_connection(int fd, const std::string &path, schema::SocketMode mode) {
+    return mode == schema::SocketMode::server ? is_named(fd, ::getsockname, path) && !listens(fd)
+                                              : is_named(fd, ::getpeername, path);
 }
 
 UniqueFd duplicate(int fd) {
@@ -52,18 +53,18 @@ UniqueFd duplicate(int fd) {
 
 }  // namespace
 
-FrontEndSocket FrontEndSocket::find(const std::string &library_path) {
+FrontEndSocket FrontEndSocket::find(const std::string &library_path, schema::SocketMode mode) {
     // A new descriptor is the lowest that is free, so what we look for is mostly right below.
     const UniqueFd free(::open("/", O_PATH | O_CLOEXEC));
     for (int fd = free.get() - 1; fd >= 0; --fd) {
-        if (is_connection(fd, library_path)) {
+        if (is_connection(fd, library_path, mode)) {
             return FrontEndSocket(duplicate(fd));
         }
     }
     const std::unique_ptr<DIR, CloseFolder> all(::opendir("/proc/self/fd"));
     while (const dirent *entry = all ? ::readdir(all.get()) : nullptr) {
         const int fd = std::atoi(entry->d_name);
-        if (fd > free.get() && is_connection(fd, library_path)) {
+        if (fd > free.get() && is_connection(fd, library_path, mode)) {
             return FrontEndSocket(duplicate(fd));
         }
     }

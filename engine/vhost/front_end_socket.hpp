@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "schema/engine_rpc.hpp"
 #include "schema/support/unique_fd.hpp"
 
 namespace vdpa::engine::vhost {
@@ -14,10 +15,11 @@ class FrontEndSocket {
     /* None. */
     FrontEndSocket() = default;
     /* The connection that has just been made by way of `library_path`, the path that the library
-     * was told to listen at or to connect to. No second one may exist that was accepted there and
-     * is kept. None when it is not found: in client mode, when the front-end had bound its socket
-     * by another name. */
-    static FrontEndSocket find(const std::string &library_path);
+     * listens at as a server or has connected to as a client. No second one may exist that was
+     * made there in the same way and is kept. The other end of it, where that is in this process,
+     * is never meant. None when it is not found: as a client, when the front-end had bound its
+     * socket by another name. */
+    static FrontEndSocket find(const std::string &library_path, schema::SocketMode mode);
 
     explicit operator bool() const { return static_cast<bool>(fd_); }
 

@@ -15,6 +15,7 @@
 namespace vdpa::engine::vhost {
 namespace {
 
+using schema::SocketMode;
 using test::bind_unix;
 using test::connect_unix;
 using test::TemporaryFolder;
@@ -34,10 +35,10 @@ class FrontEndSocketTest : public testing::Test {
 };
 
 TEST_F(FrontEndSocketTest, FindsAnAcceptedConnection) {
-    EXPECT_FALSE(FrontEndSocket::find(path)) << "the listener is none";
+    EXPECT_FALSE(FrontEndSocket::find(path, SocketMode::server)) << "the listener is none";
     const UniqueFd front_end = connect_unix(path);
     UniqueFd accepted = accept();
-    FrontEndSocket found = FrontEndSocket::find(path);
+    FrontEndSocket found = FrontEndSocket::find(path, SocketMode::server);
     ASSERT_TRUE(found);
     accepted.reset();
     EXPECT_FALSE(at_end(front_end)) << "found another";
@@ -49,18 +50,35 @@ TEST_F(FrontEndSocketTest, FindsAConnectionThatWasMade) {
     UniqueFd connected = connect_unix(path);
     const UniqueFd front_end = accept();
     connected.reset(::fcntl(connected.get(), F_DUPFD, 200));  // above free numbers
-    const FrontEndSocket found = FrontEndSocket::find(path);
+    const FrontEndSocket found = FrontEndSocket::find(path, SocketMode::client);
     ASSERT_TRUE(found);
     found.hang_up();
     EXPECT_TRUE(at_end(front_end));
     EXPECT_TRUE(at_end(connected));
 }
 
+TEST_F(FrontEndSocketTest, FindsItsOwnEndWhereTheOtherIsInTheSameProcess) {
+    for (const bool other_is_above : {false, true}) {
+        UniqueFd connected = connect_unix(path);
+        UniqueFd accepted = accept();
+        connected.reset(::fcntl(connected.get(), F_DUPFD, other_is_above ? 300 : 200));
+        accepted.reset(::fcntl(accepted.get(), F_DUPFD, other_is_above ? 200 : 300));
+        for (const SocketMode mode : {SocketMode::server, SocketMode::client}) {
+            const FrontEndSocket found = FrontEndSocket::find(path, mode);
+            ASSERT_TRUE(found);
+            EXPECT_FALSE(found.has_ended());
+            const UniqueFd &other = mode == SocketMode::server ? connected : accepted;
+            EXPECT_EQ(::shutdown(other.get(), SHUT_WR), 0);
+            EXPECT_TRUE(found.has_ended()) << "it is the end that was shut";
+        }
+    }
+}
+
 TEST_F(FrontEndSocketTest, FindsNoConnectionOfAnotherPath) {
     const UniqueFd front_end = connect_unix(path);
     const UniqueFd accepted = accept();
-    EXPECT_FALSE(FrontEndSocket::find(folder / "t"));
-    EXPECT_FALSE(FrontEndSocket::find(""));
+    EXPECT_FALSE(FrontEndSocket::find(folder / "t", SocketMode::server));
+    EXPECT_FALSE(FrontEndSocket::find("", SocketMode::server));
     const FrontEndSocket none;
     none.limit_waits();
     none.hang_up();
@@ -70,7 +88,7 @@ TEST_F(FrontEndSocketTest, FindsNoConnectionOfAnotherPath) {
 TEST_F(FrontEndSocketTest, AReaderWaitsNoLongerThanTheLimit) {
     const UniqueFd front_end = connect_unix(path);
     const UniqueFd accepted = accept();
-    FrontEndSocket::find(path).limit_waits();
+    FrontEndSocket::find(path, SocketMode::server).limit_waits();
     char byte = 0;
     const auto begin = std::chrono::steady_clock::now();
     EXPECT_EQ(::recv(accepted.get(), &byte, 1, 0), -1);
@@ -81,7 +99,7 @@ TEST_F(FrontEndSocketTest, AReaderWaitsNoLongerThanTheLimit) {
 TEST_F(FrontEndSocketTest, AWriterWaitsNoLongerThanTheLimit) {
     const UniqueFd front_end = connect_unix(path);
     const UniqueFd accepted = accept();
-    FrontEndSocket::find(path).limit_waits();
+    FrontEndSocket::find(path, SocketMode::server).limit_waits();
     const std::vector<char> block(1 << 16);
     ssize_t sent = 0;
     do {

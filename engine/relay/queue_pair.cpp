@@ -49,6 +49,8 @@ void QueuePair::load(Rings rings, uint64_t features, std::function<bool(uint16_t
     must_poll_ = rings_.receive->kick_fd() < 0 || rings_.transmit->kick_fd() < 0 ||
                  (rings_.control && rings_.control->kick_fd() < 0);
     last_work_ = 0;
+    spin_time_ = SpinTime{};
+    rests_since_.reset();
 }
 
 QueuePair::Rings QueuePair::unload() {
@@ -116,10 +118,21 @@ void QueuePair::kicks_off() {
 
 QueuePair::Turn QueuePair::turn(Time now, Segments &scratch) {
     if (move(scratch)) {
+        if (rests_since_) {
+            spin_time_.woken_after(now - *rests_since_);
+            rests_since_.reset();
+        }
         last_work_ = now;
         return Turn::active;
     }
-    return now - last_work_ < spin_time ? Turn::active : rest();
+    if (now - last_work_ < spin_time_.get()) {
+        return Turn::active;
+    }
+    const Turn resting = rest();
+    if (resting != Turn::active && !rests_since_) {
+        rests_since_ = now;
+    }
+    return resting;
 }
 
 bool QueuePair::move(Segments &scratch) {

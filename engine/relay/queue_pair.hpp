@@ -7,6 +7,7 @@
 
 #include "engine/relay/control.hpp"
 #include "engine/relay/receiver.hpp"
+#include "engine/relay/spin_time.hpp"
 #include "engine/relay/transmitter.hpp"
 
 namespace vdpa::engine::relay {
@@ -20,13 +21,10 @@ struct EventSource {
     Kind kind;
 };
 
-/* Nanoseconds on the monotonic clock. */
-using Time = uint64_t;
-
 /* The rings of one queue pair between a front-end and one queue of the TAP; the first pair has the
  * control queue too. Served by one worker.
  *
- *                 kick, frame at the TAP                no work for spin_time, kicks asked for
+ *                 kick, frame at the TAP                no work for SpinTime, kicks asked for
  *     (asleep) ---------------------------> (active) ----------------------------> (asleep)
  *                                            |    ^
  *        frames wait, guest short of buffers |    | kick, or patience is over
@@ -36,10 +34,6 @@ using Time = uint64_t;
  * Active pairs are polled in turn, the others cost nothing. */
 class QueuePair {
   public:
-    /* How long an active pair is polled without work before it goes to sleep. Shorter than it takes
-     * to wake up would be a waste; on a machine where guests share the CPUs with workers, so is
-     * more. */
-    static constexpr Time spin_time = 20'000;
     /* How long frames wait for the guest to post enough buffers for the longest possible one. After
      * that they are tried on what is there. */
     static constexpr Time patience = 100'000'000;
@@ -96,6 +90,8 @@ class QueuePair {
     bool insist_ = false;
     bool must_poll_ = false;  // a ring without a descriptor to kick
     Time last_work_ = 0;
+    SpinTime spin_time_;
+    std::optional<Time> rests_since_;
 };
 
 }  // namespace vdpa::engine::relay

@@ -138,7 +138,8 @@ TEST_F(SequenceTest, SixteenPairsAreServedAndTheRingsThatAreDisabledAreNot) {
     take_calls();
     guest.enable_ring(31, false);
     guest.enable_ring(30, false);
-    EXPECT_TRUE(eventually([](const auto &live) { return live.queues == 15; }));
+    ASSERT_TRUE(guest.settled());
+    EXPECT_EQ(live().queues, 15U);
     EXPECT_THAT(take_calls(), ElementsAre("set_vring_state 31 0", "set_vring_state 30 0"));
     EXPECT_EQ(port->stats().size(), 32U);
 }

@@ -122,12 +122,12 @@ TEST_F(MemoryGuardTest, ManyThreadsMayMissItAtOnce) {
     file.truncate(0);
     std::atomic<bool> go{false};
     std::array<std::thread, 4> threads;
-    for (std::thread &thread : threads) {
-        thread = std::thread([&] {
+    for (size_t index = 0; index < threads.size(); ++index) {
+        threads[index] = std::thread([&, index] {
             while (!go) {
             }
             for (size_t n = 0; n < 256; ++n) {
-                file.bytes[n * page] = 1;
+                file.bytes[n * page + index] = 1;
             }
         });
     }

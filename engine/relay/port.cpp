@@ -95,6 +95,19 @@ void PortState::resume() {
     load();
 }
 
+void PortState::recover(HostFault::Clock::time_point now) {
+    const std::lock_guard lock(mutex_);
+    if (quiesced_ || !host_fault_.wants_retry(now)) {
+        return;
+    }
+    if (vid_ >= 0) {
+        unload(true);
+        load();
+    } else {
+        tap_to_rest();
+    }
+}
+
 void PortState::load() {
     if (vid_ < 0 || quiesced_ || loaded_) {
         return;
@@ -102,10 +115,18 @@ void PortState::load() {
     features_ = front_end_->features(vid_);
     memory_ = GuestMemory(front_end_->memory(vid_));
     log_ = front_end_->dirty_log(vid_);
+    host_fault_.begin();
     if (auto done = tap_.configure(net_header_size(features_), tap_offloads(features_)); !done) {
-        complaints_.check(done);
-        return;
+        host_fault_.note(done, "the guest is not served");
+        served_pairs_ = 0;
+    } else {
+        load_pairs();
     }
+    follow_carrier();
+    host_fault_.end();
+}
+
+void PortState::load_pairs() {
     if (fresh_) {
         // From before, with other offloads and perhaps for another guest.
         tap_.drain();
@@ -121,7 +142,6 @@ void PortState::load() {
     }
     served_pairs_ = served;
     ask_workers(Worker::Request::What::serve);
-    follow_carrier();
 }
 
 bool PortState::load_pair(unsigned index) {
@@ -132,11 +152,13 @@ bool PortState::load_pair(unsigned index) {
         tap_.close_queue(index);
         return false;
     }
+    const std::string name = "queue pair " + std::to_string(index);
     if (auto done = tap_.open_queue(index); !done) {
-        complaints_.check(done);
+        host_fault_.note(done, name + " is not served");
         return false;
     }
-    complaints_.check(tap_.steer_queue(index, index < pair_limit_));
+    host_fault_.note(tap_.steer_queue(index, index < pair_limit_),
+                     "frames go to " + name + " as before");
     const auto receive = static_cast<uint16_t>(2 * index);
     const auto transmit = static_cast<uint16_t>(2 * index + 1);
     Caller &caller = pair.worker->caller();
@@ -229,16 +251,21 @@ void PortState::ask_workers(Worker::Request::What what) {
 }
 
 void PortState::follow_carrier() {
-    complaints_.check(tap_.set_carrier(loaded_ && pairs_[0]->serve));
+    const bool on = loaded_ && pairs_[0]->serve;
+    host_fault_.note(tap_.set_carrier(on),
+                     on ? "the guest is not served" : "the netdev has a carrier without a guest");
 }
 
 void PortState::tap_to_rest() {
     served_pairs_ = 0;
-    complaints_.check(tap_.set_carrier(false));
+    host_fault_.begin();
+    const char *consequence = "the next guest is not served";
+    host_fault_.note(tap_.set_carrier(false), consequence);
     for (unsigned n = 1; n < pairs_.size(); n++) {
         tap_.close_queue(n);
     }
-    complaints_.check(tap_.configure(sizeof(virtio_net_hdr_v1), 0));
+    host_fault_.note(tap_.configure(sizeof(virtio_net_hdr_v1), 0), consequence);
+    host_fault_.end();
 }
 
 bool PortState::limit_pairs(uint16_t pairs) {
@@ -250,7 +277,9 @@ bool PortState::limit_pairs(uint16_t pairs) {
     pair_limit_ = pairs;
     bool done = true;
     for (unsigned n = 1; n < pairs_.size(); n++) {
-        done = tap_.steer_queue(n, n < pairs).has_value() && done;
+        const auto steered = tap_.steer_queue(n, n < pairs);
+        host_fault_.add(steered, "frames go to queue pair " + std::to_string(n) + " as before");
+        done = steered.has_value() && done;
     }
     return done;
 }
@@ -323,6 +352,14 @@ bool Port::quiesce() {
 
 void Port::resume() {
     state_->resume();
+}
+
+void Port::recover(std::chrono::steady_clock::time_point now) {
+    state_->recover(now);
+}
+
+std::optional<Error> Port::fault() const {
+    return state_->fault();
 }
 
 std::vector<QueueStats> Port::stats() const {

@@ -5,9 +5,11 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "engine/relay/front_end.hpp"
+#include "engine/relay/host_fault.hpp"
 #include "engine/relay/log.hpp"
 #include "engine/relay/queue_pair.hpp"
 #include "engine/relay/relay.hpp"
@@ -32,10 +34,12 @@ class PortState {
     void ring_enabled(uint16_t ring, bool on);
     bool quiesce();
     void resume();
+    void recover(HostFault::Clock::time_point now);
 
     std::vector<QueueStats> stats() const;
     void reset_stats();
     unsigned enabled_queue_pairs() const;
+    std::optional<Error> fault() const { return host_fault_.fault(); }
     unsigned max_queue_pairs() const { return config_.max_queue_pairs; }
 
   private:
@@ -46,6 +50,7 @@ class PortState {
     };
 
     void load();
+    void load_pairs();
     /* `save`: hands the ring indices to the library, whose device must still be there. */
     void unload(bool save);
     bool load_pair(unsigned index);
@@ -60,12 +65,13 @@ class PortState {
     Workers &workers_;
     const PortConfig config_;
     const std::unique_ptr<FrontEnd> front_end_;
-    std::mutex mutex_;  // all below but the counters and the atomics
+    std::mutex mutex_;  // all below but the counters, the atomics and what is thread-safe
     Tap tap_;
     std::vector<std::unique_ptr<Pair>> pairs_;
     const std::unique_ptr<QueueCounters[]> counters_;  // by ring, the control queue last
     std::vector<QueueStats> zero_;  // what the counters were when they were reset
     Complaints complaints_;
+    HostFault host_fault_{complaints_};
 
     int vid_ = -1;  // of the device that is up
     bool quiesced_ = false;

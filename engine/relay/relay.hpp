@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,8 +59,9 @@ struct PortConfig {
  *
  * Threads: the functions marked (F) are for the vhost library's event thread; they wait for the
  * workers of this port, at most one burst of another port, and for the kernel's rtnl lock, and for
- * nothing else. stats() and enabled_queue_pairs() are for any thread. The destructor may run in any
- * thread once no (F) function can be called any more (rte_vhost_driver_unregister has returned).
+ * nothing else. stats(), fault() and enabled_queue_pairs() are for any thread. The destructor may
+ * run in any thread once no (F) function can be called any more (rte_vhost_driver_unregister has
+ * returned).
  *
  * In the vhost library, the port wants:
  * - features restricted by rte_vhost_driver_disable_features(path, ~Port::features(...)), *not* by
@@ -108,6 +111,13 @@ class Port {
     [[nodiscard]] bool quiesce();
     /* (F) Takes everything from the library again and goes on. */
     void resume();
+
+    /* Not beside an (F) function: another attempt at what the host has refused, if it has and it is
+     * time for one. Takes as long as resume(). */
+    void recover(std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now());
+    /* What the host refuses now, and what does not work for that; from the newest attempt. Errors:
+     * tap-failed, netdev-missing. */
+    std::optional<Error> fault() const;
 
     /* By ring number, vhost's order: 2n receives into the guest's pair n, 2n+1 transmits from it;
      * the last is the control queue. */

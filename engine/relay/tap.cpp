@@ -23,6 +23,22 @@ namespace {
 
 constexpr const char *tun_device = "/dev/net/tun";
 
+/* Of what the kernel's TUN driver says (drivers/net/tun.c), where that tells. */
+const char *remedy(int error) {
+    switch (error) {
+        case E2BIG:
+            return ", all of its queues are taken: end the program that has them open";
+        case EBUSY:
+            return ", another program has it open: end that";
+        case EPERM:
+            return ", it belongs to another user than the engine's";
+        case EMFILE:
+            return ": raise LimitNOFILE of the engine's unit";
+        default:
+            return "";
+    }
+}
+
 int ioctl_ptr(int fd, unsigned long request, void *argument) {
     return ioctl(fd, request, argument);
 }
@@ -34,8 +50,10 @@ Tap::Tap(std::string netdev, unsigned max_queues)
 
 tl::unexpected<Error> Tap::failed(const std::string &what) const {
     const int error = errno;
+    const bool is_gone = error == EBADFD || if_nametoindex(netdev_.c_str()) == 0;
     return fail(schema::Reason::tap_failed,
-                "TAP netdev " + netdev_ + ": " + what + ": " + errno_text(error));
+                "TAP netdev " + netdev_ + ": " + what + ": " + errno_text(error) +
+                    (is_gone ? ", the netdev was deleted: it has to be made anew" : remedy(error)));
 }
 
 Expected<Tap> Tap::open(const std::string &netdev, unsigned max_queues, bool takes_over) {
@@ -194,6 +212,7 @@ Expected<void> Tap::configure(size_t header_size, unsigned offloads) {
         return done;
     }
     if (header_size_ != header_size) {
+        header_size_.reset();
         int size = static_cast<int>(header_size);
         if (ioctl_ptr(queue_fd(0), TUNSETVNETHDRSZ, &size) != 0) {
             return failed("TUNSETVNETHDRSZ");
@@ -201,6 +220,7 @@ Expected<void> Tap::configure(size_t header_size, unsigned offloads) {
         header_size_ = header_size;
     }
     if (offloads_ != offloads) {
+        offloads_.reset();
         if (ioctl(queue_fd(0), TUNSETOFFLOAD, static_cast<unsigned long>(offloads)) != 0) {
             return failed("TUNSETOFFLOAD");
         }
@@ -214,6 +234,7 @@ Expected<void> Tap::set_carrier(bool on) {
         if (auto done = take(); !done) {
             return done;
         }
+        carrier_.reset();
         int carrier = on ? 1 : 0;
         if (ioctl_ptr(queue_fd(0), TUNSETCARRIER, &carrier) != 0) {
             return failed("TUNSETCARRIER");

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,9 +69,10 @@ class Tap {
     std::string netdev_;
     std::vector<Queue> queues_;
     bool multi_queue_;  // the netdev; a guess until it is open
-    size_t header_size_ = 0;
-    unsigned offloads_ = 0;
-    bool carrier_ = false;
+    // As they were set; none: what they are is not known, as the kernel has refused a change.
+    std::optional<size_t> header_size_;
+    std::optional<unsigned> offloads_ = 0;
+    std::optional<bool> carrier_ = false;
     bool taken_ = false;
 };
 

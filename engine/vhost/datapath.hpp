@@ -64,6 +64,9 @@ class Datapath {
     /* The one that is connected is not to be served any more, and is about to be disconnected. For
      * the control thread, not beside an (F) call. */
     virtual void stop_serving() {}
+    /* The same as check() to the last sentence, for what an (F) call failed at. For the control
+     * thread, not beside an (F) call. */
+    virtual void recover() {}
     /* (F) The front-end's device `vid` is ready: new_device of rte_vhost_device_ops. */
     virtual void device_up(int vid) = 0;
     /* (F) It stops: destroy_device. Nothing of its memory or rings is touched afterwards. */

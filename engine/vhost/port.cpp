@@ -232,7 +232,16 @@ Expected<void> Port::check() const {
 
 Expected<void> Port::check_device() {
     // Only the control thread, which this is, ends a datapath.
-    return datapath_ ? datapath_->check() : Expected<void>{};
+    if (!datapath_) {
+        return {};
+    }
+    if (auto there = datapath_->check(); !there) {
+        return there;
+    }
+    const std::lock_guard lock(mutex_);
+    datapath_->recover();
+    publish();
+    return {};
 }
 
 void Port::retry() {

@@ -120,6 +120,7 @@ DatapathStatus RelayDatapath::status() const {
     DatapathStatus status;
     status.offered = features();
     status.withheld = relay::Port::features(true, true) & ~status.offered;
+    status.fault = relay_->fault();
     return status;
 }
 

@@ -39,6 +39,7 @@ class RelayDatapath final : public Datapath {
         relay_->resume();
         return true;
     }
+    void recover() override { relay_->recover(); }
     bool read_config(int vid, uint32_t offset, uint8_t *bytes, uint32_t size) const override;
 
     uint32_t enabled_queue_pairs() const override { return relay_->enabled_queue_pairs(); }

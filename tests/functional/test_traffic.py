@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes through an emulated VF, and what the guest may offload to it."""
 
+import errno
+import fcntl
+import os
 import socket
+import struct
 
 import pytest
 
@@ -116,7 +120,6 @@ def test_four_queue_pairs_carry_traffic(sandbox: Sandbox) -> None:
 
 def _udp_frame(port: int) -> bytes:
     """A broadcast frame; the port makes it a flow of its own."""
-    import struct
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 46, port, 0, 64, 17, 0,
                      socket.inet_aton(PEER), socket.inet_aton(GUEST))
     total = sum(struct.unpack("!10H", ip))
@@ -124,6 +127,37 @@ def _udp_frame(port: int) -> bytes:
     ip = ip[:10] + struct.pack("!H", check) + ip[12:]
     return (b"\xff" * 6 + b"\x02\0\0\0\0\x01" + b"\x08\0" + ip
             + struct.pack("!HHHH", port, 9, 26, 0) + bytes(18))
+
+
+def _take_queues(netdev: str) -> list[int]:
+    """All that are left: the kernel has a limit of 256 for a TAP (drivers/net/tun.c)."""
+    tunsetiff, flags = 0x400454ca, 0x5102  # IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE
+    taken = []
+    while True:
+        taken.append(os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+        try:
+            fcntl.ioctl(taken[-1], tunsetiff, struct.pack("16sH22x", netdev.encode(), flags))
+        except OSError as error:
+            assert error.errno == errno.E2BIG and len(taken) > 200, (error, len(taken))
+            return taken
+
+
+def test_pair_without_a_queue_of_the_tap_is_said_in_the_row_and_served_later(
+        sandbox: Sandbox) -> None:
+    path = sandbox.add_port("vm1", vdpa_max_queues=4)
+    sandbox.wait_state("vm1", "listening")
+    sandbox.expect_log(r"\|relay\|WARN\|port vm1: queue pair [123] is not served: TAP netdev vm1: ")
+    sandbox.expect_log(r"\|port\(control\)\|WARN\|vm1: failed \(tap-failed\): queue pair [123] is not ")
+    taken = _take_queues("vm1")
+    front_end = virtio_user(sandbox, "vm1", path, queues=4)
+    front_end.start()
+    status = sandbox.wait_status("vm1", state="failed", reason="tap-failed")
+    assert "TAP netdev vm1: " in status["detail"], status
+    assert "end the program that has them open" in status["detail"], status
+    for descriptor in taken:
+        os.close(descriptor)
+    # The engine tries again at intervals that grow to half a minute.
+    sandbox.wait_status("vm1", bound=45, state="running", queues="4/4", reason="offloads-withheld")
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["split", "packed"])

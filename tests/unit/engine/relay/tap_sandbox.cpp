@@ -6,6 +6,7 @@
 #include <linux/ethtool.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <sched.h>
@@ -83,6 +84,27 @@ void TapSandbox::make_tap(const std::string &name, bool multi_queue) {
     request = named(name);
     request.ifr_flags = IFF_UP | IFF_NOARP;
     ASSERT_EQ(ioctl(any_socket().get(), SIOCSIFFLAGS, &request), 0);
+}
+
+void TapSandbox::delete_netdev(const std::string &name) {
+    const UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+    struct {
+        nlmsghdr header;
+        ifinfomsg link;
+    } request{};
+    request.header.nlmsg_len = sizeof request;
+    request.header.nlmsg_type = RTM_DELLINK;
+    request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    request.link.ifi_index = static_cast<int>(if_nametoindex(name.c_str()));
+    ASSERT_EQ(send(fd.get(), &request, sizeof request, 0), static_cast<ssize_t>(sizeof request));
+    struct {
+        nlmsghdr header;
+        nlmsgerr error;
+    } answer{};
+    ASSERT_GE(recv(fd.get(), &answer, sizeof answer, MSG_TRUNC),
+              static_cast<ssize_t>(sizeof answer));
+    ASSERT_EQ(answer.error.error, 0);
+    taps_.erase(name);
 }
 
 bool TapSandbox::exists(const std::string &name) const {

@@ -22,6 +22,8 @@ class TapSandbox : public testing::Test {
 
     /* A persistent TAP that is up, as an emulated VF is. */
     void make_tap(const std::string &name, bool multi_queue = true);
+    /* Also while it is open. */
+    void delete_netdev(const std::string &name);
     bool exists(const std::string &name) const;
     bool carrier(const std::string &name) const;
     /* Queues that the kernel uses. */

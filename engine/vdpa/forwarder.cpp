@@ -58,10 +58,7 @@ struct Forwarder::Operations {
         of_connection(vid).close(vid);
         return 0;
     }
-    static int dev_cleanup(int vid) {
-        Forwarder &self = of_connection(vid);
-        return self.timed("dev_cleanup", [&] { return self.driver_.dev_cleanup(vid); });
-    }
+    static int dev_cleanup(int vid) { return of_connection(vid).cleanup(vid); }
     static int set_vring_state(int vid, int ring, int on) {
         return of_connection(vid).enable_ring(vid, ring, on != 0);
     }
@@ -122,6 +119,9 @@ void Forwarder::set_limits(const Limits &limits) {
 void Forwarder::begin(int vid, std::shared_ptr<Announcer> observer) {
     const std::lock_guard lock(mutex_);
     vid_ = vid;
+    if (vid >= 0) {
+        accepted_.insert(vid);
+    }
     observer_ = std::move(observer);
     in_message_ = message_failed_ = wanted_ = configured_ = false;
     fault_.reset();
@@ -300,6 +300,16 @@ void Forwarder::close(int vid) {
         }
     }
     announce();
+}
+
+int Forwarder::cleanup(int vid) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (accepted_.erase(vid) == 0) {
+            return 0;
+        }
+    }
+    return timed("dev_cleanup", [&] { return driver_.dev_cleanup(vid); });
 }
 
 int Forwarder::enable_ring(int vid, int ring, bool on) {

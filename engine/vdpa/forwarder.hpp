@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,7 +53,9 @@ class Announcer {
  * - offer no more than we mean to: queue pairs, features, protocol features;
  * - keep from the driver what would harm it: rings that are not wholly in the guest's memory, more
  *   rings than it has, a memory table that is gone (after a SET_MEM_TABLE that failed, the library
- *   asks for dev_conf() all the same, in which rte_vhost_get_mem_table() reads a null pointer);
+ *   asks for dev_conf() all the same, in which rte_vhost_get_mem_table() reads a null pointer), the
+ *   end of a connection that was refused (the library asks for dev_cleanup() all the same, in which
+ *   a driver ends what it does for the one that is served);
  * - measure for how long a call has held up the library's event thread.
  *
  * Threads: the library's callbacks, as for (F) in vhost/datapath.hpp, of begin() to message_ends()
@@ -129,6 +132,7 @@ class Forwarder {
     void attempt(int vid);
     Expected<void> check(int vid) const;
     void close(int vid);
+    int cleanup(int vid);
     int enable_ring(int vid, int ring, bool on);
     int set_features(int vid);
     template <typename Call>
@@ -149,6 +153,7 @@ class Forwarder {
     Limits limits_;
     std::shared_ptr<Announcer> observer_;
     int vid_ = -1;
+    std::set<int> accepted_;  // connections that the driver has to clean up after
     bool in_message_ = false;
     bool message_failed_ = false;  // in the driver
     bool wanted_ = false;          // the library wants the device to be configured

@@ -23,14 +23,21 @@ constexpr const char *module = "vhost";
 constexpr unsigned ring_packed = 34;         // VIRTIO_F_RING_PACKED
 constexpr uint32_t wrap_counter = 1U << 15;  // in SET_VRING_BASE of a packed ring
 
+/* The result that makes the library end the connection: one that wants to be told of an error goes
+ * on after it. */
+rte_vhost_msg_result end_by(Message &message) {
+    close_fds(message);
+    message.flags &= ~need_reply;
+    return RTE_VHOST_MSG_RESULT_ERR;
+}
+
 rte_vhost_msg_result before(int vid, void *message) {
     EventThread::beat();
     MemoryGuard::begin_message(vid);
     Port *port = Registry::instance().connection(vid);
     if (!port) {
         // What is left of one that has hung up: nobody would check it.
-        close_fds(*static_cast<Message *>(message));
-        return RTE_VHOST_MSG_RESULT_ERR;
+        return end_by(*static_cast<Message *>(message));
     }
     return port->before_message(vid, *static_cast<Message *>(message));
 }
@@ -106,49 +113,70 @@ const rte_vhost_device_ops &device_callbacks() {
 
 int Port::on_new_connection(int vid, const char *library_path) {
     const std::lock_guard lock(mutex_);
-    if (vid_ >= 0 && !memory_lost_ && socket_.has_ended() && datapath_->hung_up()) {
-        // Both happened while the library's thread was at work elsewhere, and it looks at sockets
-        // that listen first (DPDK 22.11, lib/vhost/fd_man.c). What it says of the earlier one
-        // later, finds no port.
-        end_connection();
-    }
-    if (vid_ >= 0 && memory_lost_) {
-        // The library may take a new connection before it sees the end of the one hung up on.
-        VDPA_LOG_WITH_LIMIT(refuse_limit_, info, module,
-                            "%s: a front-end connected while the one before is still being "
-                            "disconnected, and has to connect again",
-                            name().c_str());
-        return -1;
-    }
-    if (vid_ >= 0) {
+    // Both may have happened while the library's thread was at work elsewhere, and it looks at
+    // sockets that listen first (DPDK 22.11, lib/vhost/fd_man.c).
+    const bool has_ended = vid_ >= 0 && (memory_lost_ || socket_.has_ended());
+    if (vid_ >= 0 && !has_ended) {
         VDPA_LOG_WITH_LIMIT(refuse_limit_, warn, module,
                             "%s: a second front-end connected to %s and is refused", name().c_str(),
                             spec_.socket.path.c_str());
         return -1;
     }
+    if (next_vid_ >= 0) {
+        refuse_early();
+        return -1;
+    }
     if (!datapath_ || rte_vhost_extern_callback_register(vid, &message_handlers, nullptr) != 0) {
         return -1;
     }
-    datapath_->new_connection(vid);
-    vid_ = vid;
-    socket_ = FrontEndSocket::find(library_path, spec_.socket.mode);
-    socket_.limit_waits();
-    memory_lost_ = false;
-    protocol_features_ = 0;
-    ++connections_;
-    fault_.reset();
+    FrontEndSocket socket = FrontEndSocket::find(library_path, spec_.socket.mode, socket_);
+    socket.limit_waits();
     Registry::instance().set_connection(vid, this);
-    VDPA_LOG_WITH_LIMIT(connect_limit_, info, module, "%s: front-end connected", name().c_str());
+    if (has_ended && !memory_lost_ && datapath_->hung_up()) {
+        end_connection();  // what the library says of it later, finds no port
+    }
+    if (vid_ >= 0) {
+        // A vDPA device is the library's to stop, which it does before it reads of this one, as it
+        // looks at connections in the order in which they came.
+        next_vid_ = vid;
+        next_socket_ = std::move(socket);
+        return 0;
+    }
+    begin_connection(vid, std::move(socket));
     publish();
     return 0;
 }
 
+void Port::begin_connection(int vid, FrontEndSocket socket) {
+    datapath_->new_connection(vid);
+    vid_ = vid;
+    socket_ = std::move(socket);
+    memory_lost_ = false;
+    protocol_features_ = 0;
+    ++connections_;
+    fault_.reset();
+    VDPA_LOG_WITH_LIMIT(connect_limit_, info, module, "%s: front-end connected", name().c_str());
+}
+
+void Port::refuse_early() {
+    VDPA_LOG_WITH_LIMIT(refuse_limit_, info, module,
+                        "%s: a front-end connected while the one before is still being "
+                        "disconnected, and has to connect again",
+                        name().c_str());
+}
+
 void Port::on_destroy_connection(int vid) {
     const std::lock_guard lock(mutex_);
+    if (vid == next_vid_) {
+        forget_next_connection();
+    }
     if (vid != vid_) {
         return;
     }
     end_connection();
+    if (next_vid_ >= 0) {
+        begin_connection(std::exchange(next_vid_, -1), std::move(next_socket_));
+    }
     publish();
 }
 
@@ -222,9 +250,14 @@ rte_vhost_msg_result Port::reject(Message &message, const char *why) {
 
 rte_vhost_msg_result Port::before_message(int vid, Message &message) {
     const std::lock_guard lock(mutex_);
-    if (vid != vid_) {
-        close_fds(message);
-        return RTE_VHOST_MSG_RESULT_ERR;
+    if (vid == next_vid_) {
+        // The library lets go of descriptors in between, and fills the gap with the last one of
+        // its list: then that order is another.
+        refuse_early();
+        return end_by(message);
+    }
+    if (vid != vid_ || next_vid_ >= 0) {
+        return end_by(message);  // it has hung up
     }
     const auto answer_u64 = [&message](uint64_t value) {
         close_fds(message);

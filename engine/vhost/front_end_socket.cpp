@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
@@ -47,24 +48,34 @@ bool is_connection(int fd, const std::string &path, schema::SocketMode mode) {
                                               : is_named(fd, ::getpeername, path);
 }
 
+/* Of the socket; 0: none. */
+ino_t inode_of(int fd) {
+    struct stat status {};
+    return ::fstat(fd, &status) == 0 ? status.st_ino : 0;
+}
+
 UniqueFd duplicate(int fd) {
     return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 }  // namespace
 
-FrontEndSocket FrontEndSocket::find(const std::string &library_path, schema::SocketMode mode) {
+FrontEndSocket FrontEndSocket::find(const std::string &library_path, schema::SocketMode mode,
+                                    const FrontEndSocket &other) {
+    const auto is_it = [&](int fd) {
+        return is_connection(fd, library_path, mode) && inode_of(fd) != inode_of(other.fd_.get());
+    };
     // A new descriptor is the lowest that is free, so what we look for is mostly right below.
     const UniqueFd free(::open("/", O_PATH | O_CLOEXEC));
     for (int fd = free.get() - 1; fd >= 0; --fd) {
-        if (is_connection(fd, library_path, mode)) {
+        if (is_it(fd)) {
             return FrontEndSocket(duplicate(fd));
         }
     }
     const std::unique_ptr<DIR, CloseFolder> all(::opendir("/proc/self/fd"));
     while (const dirent *entry = all ? ::readdir(all.get()) : nullptr) {
         const int fd = std::atoi(entry->d_name);
-        if (fd > free.get() && is_connection(fd, library_path, mode)) {
+        if (fd > free.get() && is_it(fd)) {
             return FrontEndSocket(duplicate(fd));
         }
     }

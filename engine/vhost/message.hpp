@@ -20,6 +20,9 @@ namespace vdpa::engine::vhost {
 #error "struct vhu_msg_context is known for DPDK 22.11 only: compare and extend"
 #endif
 
+/* In a message's flags. */
+constexpr uint32_t need_reply = 1U << 3;
+
 enum class Request : uint32_t {
     get_features = 1,
     set_features = 2,

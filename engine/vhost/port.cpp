@@ -159,6 +159,7 @@ void Port::stop() {
         const std::lock_guard lock(mutex_);
         // unregister disconnects without destroy_connection.
         forget_connection();
+        forget_next_connection();
         datapath = std::move(datapath_);
         if (registered) {
             publish();
@@ -182,6 +183,14 @@ void Port::forget_connection() {
     vid_ = -1;
     socket_ = {};
     features_ = 0;
+}
+
+void Port::forget_next_connection() {
+    if (next_vid_ >= 0) {
+        Registry::instance().clear_connection(next_vid_, this);
+    }
+    next_vid_ = -1;
+    next_socket_ = {};
 }
 
 Expected<void> Port::set_attributes(const schema::SocketSpec &socket) {

@@ -101,8 +101,11 @@ class Port {
     rte_vhost_msg_result reject(Message &message, const char *why);
     rte_vhost_msg_result get_config(int vid, Message &message) const;
     void publish();
+    void begin_connection(int vid, FrontEndSocket socket);
     void forget_connection();
+    void forget_next_connection();
     void end_connection();
+    void refuse_early();
 
     const Context context_;
     const schema::PortSpec spec_;
@@ -114,6 +117,8 @@ class Port {
     std::unique_ptr<Datapath> datapath_;  // none: stopped
     int vid_ = -1;
     FrontEndSocket socket_;
+    int next_vid_ = -1;  // waits until the library has said that vid_ has gone
+    FrontEndSocket next_socket_;
     bool memory_lost_ = false;  // by this connection, or the last
     uint64_t connections_ = 0;
     uint64_t features_ = 0;

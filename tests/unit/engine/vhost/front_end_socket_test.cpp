@@ -74,6 +74,21 @@ TEST_F(FrontEndSocketTest, FindsItsOwnEndWhereTheOtherIsInTheSameProcess) {
     }
 }
 
+TEST_F(FrontEndSocketTest, FindsTheOtherOneOfTwo) {
+    for (const int earlier_fd : {100, 200}) {  // whichever is looked at first
+        const UniqueFd first = connect_unix(path);
+        const UniqueFd earlier(::fcntl(accept().get(), F_DUPFD, earlier_fd));
+        const FrontEndSocket other = FrontEndSocket::find(path, SocketMode::server);
+        const UniqueFd second = connect_unix(path);
+        const UniqueFd later(::fcntl(accept().get(), F_DUPFD, 150));
+        const FrontEndSocket found = FrontEndSocket::find(path, SocketMode::server, other);
+        ASSERT_TRUE(found);
+        found.hang_up();
+        EXPECT_TRUE(at_end(second));
+        EXPECT_FALSE(at_end(first));
+    }
+}
+
 TEST_F(FrontEndSocketTest, FindsNoConnectionOfAnotherPath) {
     const UniqueFd front_end = connect_unix(path);
     const UniqueFd accepted = accept();

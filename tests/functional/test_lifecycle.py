@@ -2,6 +2,7 @@
 """Ports come and go with their rows; sockets are neither stolen nor left behind."""
 
 import json
+import shutil
 import socket
 import statistics
 import subprocess
@@ -101,6 +102,31 @@ def test_dead_socket_is_replaced(sandbox: Sandbox) -> None:
     assert path.exists() and not accepts(path)
     sandbox.add_port("vm1")
     assert accepts(path)
+
+
+def test_folder_of_the_socket_may_come_late_go_and_come_back(sandbox: Sandbox) -> None:
+    sandbox.expect_log(r"\|WARN\|vm1: .*the folder \S+ does not exist|\|ports\|WARN\|vm1: the socket ")
+    folder = sandbox.rundir / "place"
+    path = sandbox.add_port("vm1", socket=folder / "vm1.sock", wait=None)
+
+    def is_missed_and_served_again() -> None:
+        status = sandbox.wait_status("vm1", state="invalid", reason="socket-dir-missing")
+        assert f"{folder} does not exist: make it" in status["detail"], status
+        folder.mkdir()
+        sandbox.wait_status("vm1", state="listening", reason="offloads-withheld")
+        assert accepts(path)
+
+    is_missed_and_served_again()
+    shutil.rmtree(folder)
+    is_missed_and_served_again()
+    front_end = ask_features(path)
+    assert front_end
+    with front_end:
+        sandbox.wait_state("vm1", "connected")
+        shutil.rmtree(folder)
+        assert not path.exists()
+    # It did not need the file.
+    is_missed_and_served_again()
 
 
 def test_front_ends_are_answered_and_let_go_of_at_once(sandbox: Sandbox) -> None:

@@ -21,7 +21,6 @@ namespace {
 const log::Module module("devlink_monitor");
 log::RateLimit limit;
 
-constexpr std::chrono::seconds retry_interval{1};
 /* A dump that changes while it is read is begun anew; one that changes all the time is taken as it
  * is, for the notifications correct it. */
 constexpr int max_dumps = 5;
@@ -41,7 +40,12 @@ NetResult<NlSocket> open_notifications(int buffer_size) {
     const int group =
         genl_ctrl_resolve_grp(socket.get(), DEVLINK_GENL_NAME, DEVLINK_GENL_MCGRP_CONFIG_NAME);
     if (group == -NLE_OBJ_NOTFOUND) {
-        return NlSocket();
+        // libnl says so whatever did not work.
+        const auto family = GenericNetlink::open(DEVLINK_GENL_NAME, DEVLINK_GENL_VERSION);
+        if (!family) {
+            return tl::make_unexpected(family.error());
+        }
+        return *family ? NetResult<NlSocket>(failed(group)) : NlSocket();
     }
     nl_socket_disable_seq_check(socket.get());
     nl_socket_enable_msg_peek(socket.get());
@@ -98,28 +102,37 @@ NetResult<DevlinkState> read_state() {
 }  // namespace
 
 DevlinkMonitor::DevlinkMonitor(boost::asio::io_context &io, BackgroundReads &reads,
-                               std::function<void()> changed)
+                               std::function<void()> changed, RetryIntervals intervals)
     : reads_(reads),
       changed_(std::move(changed)),
       eswitches_(
           io, reads,
           [this](const auto &device, const auto &answer) { return take_eswitch(device, answer); }),
       descriptor_(io),
-      retry_(io) {}
+      listing_(
+          io, module, "devlink devices cannot be listed",
+          [this] { socket_ ? read_everything() : open(); }, changed_, intervals) {}
 
 void DevlinkMonitor::start(int buffer_size) {
-    reads_.run("devlink", [this, buffer_size] {
-        auto opened = std::make_shared<NetResult<NlSocket>>(open_notifications(buffer_size));
+    buffer_size_ = buffer_size;
+    open();
+}
+
+void DevlinkMonitor::open() {
+    reads_.run("devlink", [this, size = buffer_size_] {
+        auto opened = std::make_shared<NetResult<NlSocket>>(open_notifications(size));
         return [this, opened] {
-            if (!*opened) {
-                module.error(limit, "devlink cannot be listened to: " + opened->error().detail);
-            }
             if (*opened && **opened) {
                 listen(std::move(**opened));
-            } else {
-                is_ready_ = true;
-                changed_();
+                return;
             }
+            is_ready_ = true;
+            if (*opened) {
+                listing_.succeeded();
+            } else {
+                listing_.failed(opened->error().detail);
+            }
+            changed_();
         };
     });
 }
@@ -154,7 +167,7 @@ void DevlinkMonitor::receive() {
         }
     }
     if (error != -NLE_AGAIN) {
-        module.warn(limit, std::string("devlink: ") + nl_geterror(error));
+        listing_.failed(nl_geterror(error));
     }
     // Not before what was still in the buffer is taken: it is older than what was lost, and would
     // win over what is read.
@@ -200,10 +213,10 @@ void DevlinkMonitor::read_everything() {
         return [this, state] {
             is_reading_ = false;
             if (*state) {
+                listing_.succeeded();
                 take_everything(std::move(**state));
             } else {
-                module.error(limit, "devlink cannot be read: " + state->error().detail);
-                retry();
+                listing_.failed(state->error().detail);
             }
             if (read_again_) {
                 read_everything();
@@ -244,15 +257,6 @@ void DevlinkMonitor::take_everything(DevlinkState state) {
     state_ = std::move(state);
     is_ready_ = true;
     changed_();
-}
-
-void DevlinkMonitor::retry() {
-    retry_.expires_after(retry_interval);
-    retry_.async_wait([this](const boost::system::error_code &error) {
-        if (!error) {
-            read_everything();
-        }
-    });
 }
 
 bool DevlinkMonitor::take_eswitch(const Handle &device, const NetResult<Pf::Eswitch> &answer) {

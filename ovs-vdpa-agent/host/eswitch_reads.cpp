@@ -4,7 +4,6 @@
 #include <linux/devlink.h>
 #include <netlink/attr.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "ovs-vdpa-agent/host/devlink_state.hpp"
@@ -37,11 +36,8 @@ NetResult<Pf::Eswitch> request_eswitch(const Handle &device) {
     return mode;
 }
 
-EswitchReads::EswitchReads(boost::asio::io_context &io, BackgroundReads &reads, Take take, Ask ask)
-    : EswitchReads(io, reads, std::move(take), std::move(ask), Intervals{}) {}
-
 EswitchReads::EswitchReads(boost::asio::io_context &io, BackgroundReads &reads, Take take, Ask ask,
-                           Intervals intervals)
+                           RetryIntervals intervals)
     : io_(io), reads_(reads), take_(std::move(take)), ask_(std::move(ask)), intervals_(intervals) {}
 
 void EswitchReads::read(const Handle &device, std::function<void()> done) {
@@ -58,13 +54,8 @@ void EswitchReads::finish(const Handle &device, const NetResult<Pf::Eswitch> &an
         forget(device);
         return;
     }
-    Again &again = again_.try_emplace(device, io_).first->second;
-    again.interval = std::clamp(again.interval * 2, intervals_.first, intervals_.last);
-    again.timer.expires_after(again.interval);
-    again.timer.async_wait([this, device](const boost::system::error_code &cancelled) {
-        if (!cancelled) {
-            read(device);
-        }
+    again_.try_emplace(device, io_, intervals_).first->second.after_failure([this, device] {
+        read(device);
     });
 }
 

@@ -2,14 +2,13 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <chrono>
 #include <functional>
 #include <map>
 
 #include "ovs-vdpa-agent/host/background_reads.hpp"
 #include "ovs-vdpa-agent/host/inventory.hpp"
 #include "ovs-vdpa-agent/host/netlink.hpp"
+#include "ovs-vdpa-agent/host/read_retry.hpp"
 
 namespace vdpa::agent::host {
 
@@ -29,16 +28,10 @@ class EswitchReads {
     /* Is told each answer, on the control thread. Returns whether there is such a device still; if
      * not, it is not asked again. */
     using Take = std::function<bool(const Handle &, const NetResult<Pf::Eswitch> &)>;
-    struct Intervals {
-        std::chrono::milliseconds first{200};
-        std::chrono::milliseconds last{30'000};
-    };
 
     /* `reads` must outlive this. `ask` is called on other threads, also after this has gone. */
     EswitchReads(boost::asio::io_context &io, BackgroundReads &reads, Take take,
-                 Ask ask = request_eswitch);
-    EswitchReads(boost::asio::io_context &io, BackgroundReads &reads, Take take, Ask ask,
-                 Intervals intervals);
+                 Ask ask = request_eswitch, RetryIntervals intervals = {});
 
     /* Asks now; calls `done` after the answer was taken. */
     void read(const Handle &device, std::function<void()> done = {});
@@ -46,20 +39,14 @@ class EswitchReads {
     void forget(const Handle &device) { again_.erase(device); }
 
   private:
-    struct Again {
-        explicit Again(boost::asio::io_context &io) : timer(io) {}
-        boost::asio::steady_timer timer;
-        std::chrono::milliseconds interval{0};
-    };
-
     void finish(const Handle &device, const NetResult<Pf::Eswitch> &answer);
 
     boost::asio::io_context &io_;
     BackgroundReads &reads_;
     const Take take_;
     const Ask ask_;
-    const Intervals intervals_;
-    std::map<Handle, Again> again_;
+    const RetryIntervals intervals_;
+    std::map<Handle, RetryTimer> again_;
 };
 
 }  // namespace vdpa::agent::host

@@ -122,6 +122,9 @@ struct Inventory {
     bool has_vdpa = false;  // the kernel has the vdpa netlink family
     /* ...and the driver that gives vDPA devices a character device. */
     bool has_vhost_vdpa = false;
+    /* What could not be read or listened to when it was tried last, each a sentence for the
+     * operator; of that, the above is what was known before. */
+    std::vector<std::string> problems;
 
     const Pf *pf(const Handle &handle) const;
     /* Also by the number of another PF of the same adapter or switch. */

@@ -37,17 +37,26 @@ InventoryMonitor::InventoryMonitor(boost::asio::io_context &io, LinkMonitor &lin
       settings_(std::move(settings)),
       listener_(std::move(listener)),
       reads_(io),
-      devlink_(io, reads_, [this] { changed(); }),
+      devlink_(
+          io, reads_, [this] { changed(); }, settings_.retry),
       uevents_(io, [this](const auto &event) { on_uevent(event); }),
+      listening_(
+          io, module, "uevents, which tell of devices that come and go, cannot be listened to",
+          [this] {
+              listen_to_uevents();
+              on_uevent(std::nullopt);
+          },
+          [this] { changed(); }, settings_.retry),
+      listing_vdpa_(
+          io, module, "vDPA devices cannot be listed", [this] { read_vdpa(); },
+          [this] { changed(); }, settings_.retry),
       update_(io),
       patience_(io),
       module_(io) {}
 
 void InventoryMonitor::start() {
     links_.on_device_change([this] { changed(); });
-    if (const auto listening = uevents_.start(); !listening) {
-        module.error(limit, listening.error().detail);
-    }
+    listen_to_uevents();
     devlink_.start(settings_.devlink_buffer);
     read_sysfs();
     read_vdpa();
@@ -63,6 +72,14 @@ void InventoryMonitor::start() {
             update();
         }
     });
+}
+
+void InventoryMonitor::listen_to_uevents() {
+    if (const auto listening = uevents_.start(); listening) {
+        listening_.succeeded();
+    } else {
+        listening_.failed(listening.error().detail);
+    }
 }
 
 void InventoryMonitor::on_uevent(const std::optional<Uevent> &event) {
@@ -119,8 +136,9 @@ void InventoryMonitor::read_vdpa(std::function<void()> done) {
                 has_vdpa_ = true;
                 if (*state) {
                     vdpa_ = std::move(**state);
+                    listing_vdpa_.succeeded();
                 } else {
-                    module.error(limit, "vDPA devices cannot be listed: " + state->error().detail);
+                    listing_vdpa_.failed(state->error().detail);
                 }
                 changed();
             };
@@ -213,14 +231,26 @@ void InventoryMonitor::update() {
     if (!inventory_ && !is_impatient_ && !missing().empty()) {
         return;
     }
-    auto inventory = std::make_shared<const Inventory>(
+    auto inventory = std::make_shared<Inventory>(
         build_inventory(devlink_.state(), links_.links(), sysfs_, vdpa_));
+    inventory->problems = problems();
     watch_vf_macs(*inventory);
     update_cost_ = processor_time() - begin;
     if (!inventory_ || *inventory_ != *inventory) {
         inventory_ = std::move(inventory);
         listener_(inventory_);
     }
+}
+
+std::vector<std::string> InventoryMonitor::problems() const {
+    std::vector<std::string> all = links_.problems();
+    for (const std::string &problem :
+         {devlink_.problem(), listening_.problem(), listing_vdpa_.problem()}) {
+        if (!problem.empty()) {
+            all.push_back(problem);
+        }
+    }
+    return all;
 }
 
 /* Where devlink does not have the MAC addresses of VFs, the PF's netdev does. */

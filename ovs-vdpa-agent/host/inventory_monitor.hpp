@@ -24,8 +24,8 @@ namespace vdpa::agent::host {
  * follow each other quickly are told of together, so that at most a fifth of the thread's time goes
  * into that.
  *
- * Lives on the control thread and never blocks it. Logs what cannot be read; the inventory is then
- * of what can. */
+ * Lives on the control thread and never blocks it. What cannot be read is tried again until it can,
+ * logged, and among the inventory's problems, which is then of what can be read. */
 class InventoryMonitor {
   public:
     struct Settings {
@@ -34,6 +34,8 @@ class InventoryMonitor {
         int devlink_buffer = 0;
         /* For how long the first inventory waits for what is slow to answer. */
         std::chrono::milliseconds patience{2000};
+        /* Between tries at what cannot be read. */
+        RetryIntervals retry = {};
     };
     /* The first time with all that there is, then with every difference. */
     using Listener = std::function<void(std::shared_ptr<const Inventory>)>;
@@ -62,6 +64,8 @@ class InventoryMonitor {
     void read_sysfs(std::function<void()> done = {});
     void read_vdpa(std::function<void()> done = {});
     void read_eswitches();
+    void listen_to_uevents();
+    std::vector<std::string> problems() const;
     bool has_eswitch(const Handle &device) const;
     /* What was not yet read once. */
     std::vector<std::string> missing() const;
@@ -75,6 +79,8 @@ class InventoryMonitor {
     BackgroundReads reads_;
     DevlinkMonitor devlink_;
     UeventMonitor uevents_;
+    ReadRetry listening_;
+    ReadRetry listing_vdpa_;
     SysfsSnapshot sysfs_;
     VdpaState vdpa_;
     bool has_sysfs_ = false;  // with all of wanted_

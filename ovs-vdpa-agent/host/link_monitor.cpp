@@ -7,6 +7,8 @@
 #include <netlink/route/link.h>
 #include <netlink/socket.h>
 
+#include <cerrno>
+
 #include "ovs-vdpa-agent/ovs/log.hpp"
 
 namespace vdpa::agent::host {
@@ -37,8 +39,20 @@ bool differs_as_device(const Link &a, const Link &b) {
 
 }  // namespace
 
-LinkMonitor::LinkMonitor(boost::asio::io_context &io, Listener listener)
-    : listener_(std::move(listener)), device_listener_([] {}), descriptor_(io) {}
+LinkMonitor::LinkMonitor(boost::asio::io_context &io, Listener listener, RetryIntervals intervals)
+    : listener_(std::move(listener)),
+      device_listener_([] {}),
+      descriptor_(io),
+      listing_(
+          io, module, "netdevs cannot be listed", [this] { request_everything(); },
+          [this] { device_listener_(); }, intervals),
+      vf_macs_(
+          io, module, "MAC addresses of VFs cannot be read from their PF's netdev",
+          [this] {
+              vf_macs_wanted_.insert(vf_macs_failed_.begin(), vf_macs_failed_.end());
+              request_wanted_vf_macs();
+          },
+          [this] { device_listener_(); }, intervals) {}
 
 Expected<void> LinkMonitor::start(int buffer_size) {
     const auto failed = [](int error) {
@@ -105,7 +119,7 @@ void LinkMonitor::request_dump(int type) {
             : nl_send_simple(socket_.get(), type, NLM_F_DUMP, &addresses, sizeof addresses);
     dumping_ = error >= 0 ? type : 0;
     if (error < 0) {
-        module.error(limit, std::string("netdevs cannot be listed: ") + nl_geterror(error));
+        listing_.failed(nl_geterror(error));
     }
 }
 
@@ -126,6 +140,7 @@ void LinkMonitor::finish_dump() {
         for (const LinkAddress &gone : std::exchange(unseen_addresses_, {})) {
             take_address(gone, true);
         }
+        listing_.succeeded();
         if (!std::exchange(is_ready_, true)) {
             device_listener_();
         }
@@ -141,6 +156,11 @@ void LinkMonitor::watch_vf_macs(const std::set<int> &ifindexes) {
     std::erase_if(links_.vf_macs,
                   [&ifindexes](const auto &entry) { return !ifindexes.contains(entry.first); });
     vf_macs_watched_ = ifindexes;
+    for (const int ifindex : std::set<int>(vf_macs_failed_)) {
+        if (!ifindexes.contains(ifindex)) {
+            forget_vf_mac_failure(ifindex);
+        }
+    }
     request_wanted_vf_macs();
 }
 
@@ -162,11 +182,34 @@ void LinkMonitor::request_wanted_vf_macs() {
     for (const int ifindex : std::exchange(vf_macs_wanted_, {})) {
         if (vf_macs_watched_.contains(ifindex)) {
             if (const int error = request_vf_macs(socket_.get(), ifindex); error < 0) {
-                module.warn(limit, "MAC addresses of VFs cannot be asked for: " +
-                                       std::string(nl_geterror(error)));
+                refuse_vf_macs(ifindex, nl_geterror(error));
             }
         }
     }
+}
+
+void LinkMonitor::refuse_vf_macs(int ifindex, const std::string &why) {
+    const Link *pf = links_.find(ifindex);
+    if (pf && vf_macs_watched_.contains(ifindex)) {
+        vf_macs_failed_.insert(ifindex);
+        vf_macs_.failed(pf->name + ": " + why);
+    }
+}
+
+void LinkMonitor::forget_vf_mac_failure(int ifindex) {
+    if (vf_macs_failed_.erase(ifindex) > 0 && vf_macs_failed_.empty()) {
+        vf_macs_.succeeded();
+    }
+}
+
+std::vector<std::string> LinkMonitor::problems() const {
+    std::vector<std::string> all;
+    for (const ReadRetry *read : {&listing_, &vf_macs_}) {
+        if (!read->problem().empty()) {
+            all.push_back(read->problem());
+        }
+    }
+    return all;
 }
 
 void LinkMonitor::wait() {
@@ -193,8 +236,8 @@ void LinkMonitor::receive() {
         }
     }
     if (error != -NLE_AGAIN) {
-        module.warn(limit, std::string("rtnetlink: ") + nl_geterror(error));
         dumping_ = 0;  // it may be what failed, and must not keep others from being made
+        listing_.failed(nl_geterror(error));
     }
     // Not before what was still in the buffer is taken: a netdev that it tells of may have gone
     // by one of the notifications that were lost.
@@ -216,7 +259,12 @@ int LinkMonitor::on_message(nl_msg *message, void *self) noexcept {
         }
     } else if (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK) {
         const auto *body = static_cast<const ifinfomsg *>(nlmsg_data(header));
-        if (auto macs = parse_vf_macs(header)) {
+        auto macs = parse_vf_macs(header);
+        // A driver may not tell them. Taken for a notification, the answer would be asked about.
+        if (!macs && monitor->is_answer(header)) {
+            macs.emplace();
+        }
+        if (macs) {
             if (const uint32_t count = parse_vf_count(header); macs->size() < count) {
                 const Link *pf = monitor->links_.find(body->ifi_index);
                 module.info(limit, (pf ? pf->name : "a netdev that has gone") +
@@ -236,8 +284,21 @@ int LinkMonitor::on_message(nl_msg *message, void *self) noexcept {
     return NL_OK;
 }
 
-int LinkMonitor::on_finish(nl_msg * /*message*/, void *self) noexcept {
-    static_cast<LinkMonitor *>(self)->finish_dump();
+/* To a request about one netdev, for its VFs' MAC addresses. */
+bool LinkMonitor::is_answer(const nlmsghdr *header) const {
+    return header->nlmsg_pid == nl_socket_get_local_port(socket_.get()) &&
+           (header->nlmsg_flags & NLM_F_MULTI) == 0;
+}
+
+int LinkMonitor::on_finish(nl_msg *message, void *self) noexcept {
+    auto *const monitor = static_cast<LinkMonitor *>(self);
+    // What a dump that has failed did not tell of may be there all the same.
+    if (const int error = dump_error(nlmsg_hdr(message)); error != 0) {
+        monitor->dumping_ = 0;
+        monitor->listing_.failed(errno_text(error));
+    } else {
+        monitor->finish_dump();
+    }
     return NL_OK;
 }
 
@@ -249,10 +310,15 @@ int LinkMonitor::on_interrupted(nl_msg * /*message*/, void *self) noexcept {
 int LinkMonitor::on_error(sockaddr_nl * /*from*/, nlmsgerr *error, void *self) noexcept {
     auto *const monitor = static_cast<LinkMonitor *>(self);
     if ((error->msg.nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP) {
-        module.error(limit, "netdevs cannot be listed: " + errno_text(-error->error));
         monitor->dumping_ = 0;
+        monitor->listing_.failed(errno_text(-error->error));
+    } else if (error->error != -ENODEV &&
+               nlmsg_datalen(&error->msg) >= static_cast<int>(sizeof(ifinfomsg))) {
+        // The request follows the header (netlink(7)). Of a netdev that has gone meanwhile a
+        // notification tells.
+        const auto *asked = static_cast<const ifinfomsg *>(nlmsg_data(&error->msg));
+        monitor->refuse_vf_macs(asked->ifi_index, errno_text(-error->error));
     }
-    // Otherwise it was asked of a netdev that has gone meanwhile.
     return NL_SKIP;
 }
 
@@ -276,6 +342,7 @@ void LinkMonitor::take(const Link &link, bool gone) {
         }
         links_.by_index.erase(known);
         links_.vf_macs.erase(link.ifindex);
+        forget_vf_mac_failure(link.ifindex);
         listener_(old->name);
         if (is_of_device(*old)) {
             device_listener_();
@@ -318,6 +385,7 @@ void LinkMonitor::take_vf_macs(int ifindex, std::map<uint32_t, std::string> macs
     if (!vf_macs_watched_.contains(ifindex)) {
         return;
     }
+    forget_vf_mac_failure(ifindex);
     auto &known = links_.vf_macs[ifindex];
     if (known != macs) {
         known = std::move(macs);

@@ -6,8 +6,11 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "ovs-vdpa-agent/host/links.hpp"
+#include "ovs-vdpa-agent/host/read_retry.hpp"
 #include "ovs-vdpa-agent/host/rtnl.hpp"
 #include "schema/support/error.hpp"
 
@@ -15,7 +18,8 @@ namespace vdpa::agent::host {
 
 /* What netdevs there are and what addresses they have, kept by rtnetlink notifications. Lives on
  * the control thread and never blocks it for longer than the kernel's rtnl lock takes. The kernel
- * drops notifications when the socket's buffer is full (ENOBUFS): then everything is read again. */
+ * drops notifications when the socket's buffer is full (ENOBUFS): then everything is read again;
+ * and where that does not work, it is tried until it does. */
 class LinkMonitor {
   public:
     /* Called with the name of every netdev that came, went, was renamed (once for each name), or
@@ -23,10 +27,10 @@ class LinkMonitor {
      * hands. */
     using Listener = std::function<void(const std::string &name)>;
 
-    LinkMonitor(boost::asio::io_context &io, Listener listener);
+    LinkMonitor(boost::asio::io_context &io, Listener listener, RetryIntervals intervals = {});
 
     /* Called when anything in links() that concerns a device's netdev, rather than a virtual one,
-     * is not what it was. Many calls may follow each other. */
+     * or in problems(), is not what it was. Many calls may follow each other. */
     void on_device_change(std::function<void()> listener) {
         device_listener_ = std::move(listener);
     }
@@ -53,15 +57,20 @@ class LinkMonitor {
 
     /* How often notifications were lost. */
     unsigned overruns() const { return overruns_; }
+    /* What could not be read when it was tried last, each a sentence for the operator. */
+    std::vector<std::string> problems() const;
 
   private:
     static int on_message(nl_msg *message, void *self) noexcept;
     static int on_finish(nl_msg *message, void *self) noexcept;
     static int on_interrupted(nl_msg *message, void *self) noexcept;
     static int on_error(sockaddr_nl *from, nlmsgerr *error, void *self) noexcept;
+    bool is_answer(const nlmsghdr *header) const;
     void request_everything();
     void request_dump(int type);
     void request_wanted_vf_macs();
+    void refuse_vf_macs(int ifindex, const std::string &why);
+    void forget_vf_mac_failure(int ifindex);
     void wait();
     void receive();
     void take(const Link &link, bool gone);
@@ -86,6 +95,9 @@ class LinkMonitor {
     std::set<LinkAddress> unseen_addresses_;
     std::set<int> vf_macs_watched_;
     std::set<int> vf_macs_wanted_;
+    std::set<int> vf_macs_failed_;  // of these watched they could not be had
+    ReadRetry listing_;
+    ReadRetry vf_macs_;
     unsigned overruns_ = 0;
 };
 

@@ -72,12 +72,8 @@ int on_end(nl_msg *message, void *out) noexcept {
         return NL_OK;
     }
     answer.done = true;
-    // A dump that failed says so in its last message (netlink_dump_done() of af_netlink.c).
-    int error = 0;
-    if (header->nlmsg_type == NLMSG_DONE &&
-        nlmsg_datalen(header) >= static_cast<int>(sizeof error)) {
-        std::memcpy(&error, nlmsg_data(header), sizeof error);
-        answer.error = error < 0 ? -error : answer.error;
+    if (const int error = header->nlmsg_type == NLMSG_DONE ? dump_error(header) : 0; error != 0) {
+        answer.error = error;
     }
     return NL_STOP;
 }
@@ -125,6 +121,15 @@ void NlMessageDeleter::operator()(nl_msg *message) const {
 
 bool NetlinkError::is_gone() const {
     return code == ENODEV || code == ENOENT || code == ESRCH || code == ENXIO;
+}
+
+/* See netlink_dump_done() of the kernel's af_netlink.c. */
+int dump_error(nlmsghdr *done) {
+    int error = 0;
+    if (nlmsg_datalen(done) >= static_cast<int>(sizeof error)) {
+        std::memcpy(&error, nlmsg_data(done), sizeof error);
+    }
+    return error < 0 ? -error : 0;
 }
 
 tl::unexpected<NetlinkError> no_memory() {

@@ -71,6 +71,9 @@ class GenericNetlink {
     uint8_t version_;
 };
 
+/* What the last message of a dump (NLMSG_DONE) says of it: errno, or 0. */
+int dump_error(nlmsghdr *done);
+
 /* The error of a request that could not be put together. */
 tl::unexpected<NetlinkError> no_memory();
 

@@ -50,8 +50,7 @@ Expected<void> UeventMonitor::start(int buffer_size) {
     address.nl_groups = kernel_group;
     if (!socket ||
         ::bind(socket.get(), reinterpret_cast<sockaddr *>(&address), sizeof address) != 0) {
-        return fail(schema::Reason::kernel_lacks,
-                    "uevents cannot be listened to: " + errno_text(errno));
+        return fail(schema::Reason::kernel_lacks, errno_text(errno));
     }
     if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0) {
         (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size);

@@ -38,7 +38,8 @@ class UeventMonitor {
 
     UeventMonitor(boost::asio::io_context &io, Listener listener);
 
-    /* Error: kernel-lacks. `buffer_size` in bytes; 0 stands for 4 MiB. */
+    /* Error: kernel-lacks, with the answer of the kernel. `buffer_size` in bytes; 0 stands for 4
+     * MiB. */
     Expected<void> start(int buffer_size = 0);
 
   private:

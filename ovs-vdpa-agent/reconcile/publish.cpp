@@ -176,6 +176,9 @@ void Reconciler::publish_host() {
             problem = Error{*pf.reason, pf.detail};
         }
     }
+    if (inventory_ && !inventory_->problems.empty() && !problem) {
+        problem = Error{Reason::host_unread, inventory_->problems.front()};
+    }
     if (!host_.unknown_keys.empty() && !problem) {
         problem = Error{Reason::unknown_key,
                         "Open_vSwitch other_config:" + host_.unknown_keys.front().substr(0, 64) +

@@ -115,7 +115,8 @@ class Devices {
                     {"vdpa_devices", json::array()},
                     {"vdpa_managements", json::array()},
                     {"others", json::array()},
-                    {"kernel_has_vdpa", inventory_.has_vdpa}};
+                    {"kernel_has_vdpa", inventory_.has_vdpa},
+                    {"problems", inventory_.problems}};
         for (const host::Pf &pf : inventory_.pfs) {
             out["pfs"].push_back(describe(pf));
         }
@@ -316,6 +317,9 @@ std::string devices_text(const host::Inventory &inventory, const HostView &host,
     }
     for (const json &other : all["others"]) {
         out << "device " << text_of(other) << ": neither a PF nor a VF or SF of one\n";
+    }
+    for (const json &problem : all["problems"]) {
+        out << "problem: " << text_of(problem) << "\n";
     }
     if (all["kernel_has_vdpa"] == false) {
         out << "the kernel has no vDPA: vdpa: devices need the modules vdpa and vhost_vdpa\n";

@@ -48,14 +48,12 @@ class EswitchReadsTest : public testing::Test {
     boost::asio::io_context io;
     BackgroundReads background{io};
     EswitchReads make(std::chrono::milliseconds first, std::chrono::milliseconds last) {
-        return {io,
-                background,
+        return {io, background,
                 [this](const Handle &device, const auto &answer) {
                     EXPECT_EQ(device, pf);
                     return take(answer);
                 },
-                [this](const Handle & /*device*/) { return ask(); },
-                {first, last}};
+                [this](const Handle & /*device*/) { return ask(); }, RetryIntervals{first, last}};
     }
     EswitchReads reads = make(std::chrono::milliseconds(1), std::chrono::milliseconds(8));
     EswitchReads seldom = make(std::chrono::hours(1), std::chrono::hours(1));

@@ -152,6 +152,17 @@ TEST_F(PreparedPfs, of_which_the_record_tells_are_not_changed_until_it_is_known_
     EXPECT_EQ(host.inventory.pfs[0].num_vfs, 2U);
 }
 
+TEST_F(PreparedPfs, are_not_all_that_a_host_may_have_trouble_with) {
+    start();
+    host.change([this] { host.inventory.problems = {"netdevs cannot be listed: no memory"}; });
+    settle();
+    EXPECT_EQ(host_status("vdpa-host-reason"), "host-unread");
+    EXPECT_EQ(host_status("vdpa-host-detail"), "netdevs cannot be listed: no memory");
+    host.change([this] { host.inventory.problems.clear(); });
+    settle();
+    EXPECT_EQ(host_status("vdpa-host-reason"), "");
+}
+
 TEST_F(PreparedPfs, that_were_reset_are_prepared_anew_for_their_ports) {
     host.add_netdevsim();
     host.add_management("vdpasim_net");

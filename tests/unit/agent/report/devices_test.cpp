@@ -176,6 +176,13 @@ TEST_F(Devices, of_a_pf_that_is_to_be_prepared_say_how_that_stands) {
     EXPECT_THAT(text(), HasSubstr("PF 0000:44:00.0, pf-missing\n    there is no such PF\n"));
 }
 
+TEST_F(Devices, that_the_kernel_does_not_tell_of_now_are_said_to_be_so) {
+    EXPECT_EQ(as_json()["problems"], json::array());
+    inventory.problems = {"netdevs cannot be listed: Cannot allocate memory"};
+    EXPECT_THAT(text(), HasSubstr("\nproblem: netdevs cannot be listed: Cannot allocate memory\n"));
+    EXPECT_EQ(as_json()["problems"], json::array({inventory.problems.front()}));
+}
+
 TEST_F(Devices, that_are_no_pf_are_listed_so_that_nobody_looks_for_them) {
     inventory.others = {{"pci", "0000:00:1f.6"}};
     inventory.has_vdpa = false;

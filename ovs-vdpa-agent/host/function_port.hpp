@@ -17,6 +17,8 @@ struct FunctionPort {
     std::optional<uint32_t> devlink_port = {};
     bool has_function_mac = false;  // whether devlink can set its MAC address
     std::string pf_netdev = {};     // takes MAC addresses of VFs by rtnetlink; empty: none
+    /* Of it, whatever it is called by now; 0: not known, it goes by its name. */
+    int pf_ifindex = 0;
 
     bool operator==(const FunctionPort &) const = default;
 };

@@ -26,6 +26,9 @@ json to_json(const OwnedRepresentor &entry) {
                   {"mac_set", entry.mac_set},
                   {"has_function_mac", port.has_function_mac},
                   {"pf_netdev", port.pf_netdev}};
+    if (port.pf_ifindex != 0) {
+        value["pf_ifindex"] = port.pf_ifindex;
+    }
     if (!entry.row_before.empty()) {
         value["row_before"] = entry.row_before;
     }
@@ -143,6 +146,8 @@ OwnedRepresentor read_representor(JsonReader &reader, const json &value) {
     entry.port.devlink_port = members.number<uint32_t>("devlink_port", false);
     entry.port.has_function_mac = members.boolean("has_function_mac");
     entry.port.pf_netdev = members.text("pf_netdev");
+    // Earlier agents recorded the name alone.
+    entry.port.pf_ifindex = members.number<int>("pf_ifindex", false).value_or(0);
     return entry;
 }
 

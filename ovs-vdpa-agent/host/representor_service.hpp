@@ -20,6 +20,7 @@ struct RepresentorSpec {
     std::optional<uint32_t> devlink_port;
     bool has_function_mac = false;
     std::string pf_netdev;  // takes VF MACs by rtnetlink; empty: none
+    int pf_ifindex = 0;     // of it
     std::string mac;        // of the function; empty: stays as it is
     /* What it was when the inventory was read; empty: not known. Where it is another one, the
      * device is not asked before it is set. */

@@ -18,7 +18,8 @@ using schema::Reason;
 const log::Module module("representors");
 
 FunctionPort port_of(const RepresentorSpec &spec) {
-    return {spec.function, spec.devlink, spec.devlink_port, spec.has_function_mac, spec.pf_netdev};
+    return {spec.function,         spec.devlink,   spec.devlink_port,
+            spec.has_function_mac, spec.pf_netdev, spec.pf_ifindex};
 }
 
 /* The entry of another Interface that has the netdev with that index. */

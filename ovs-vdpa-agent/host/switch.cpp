@@ -28,6 +28,14 @@ bool by_pf_netdev(const FunctionPort &port) {
     return !port.pf_netdev.empty() && port.function.flavour == Flavour::vf;
 }
 
+/* Names change hands. Functions are named by any PF of their adapter, that is of the PCI slot. */
+bool may_be_of(const Link &link, const Handle &pf) {
+    const auto slot = [](const std::string &device) { return device.substr(0, device.rfind('.')); };
+    const bool tells_parent = !link.parent_device.empty() && pf.bus == "pci";
+    return link.kind.empty() && (!tells_parent || (link.parent_bus == "pci" &&
+                                                   slot(link.parent_device) == slot(pf.device)));
+}
+
 }  // namespace
 
 NetResult<DevlinkRequests *> KernelSwitch::devlink() {
@@ -55,11 +63,18 @@ NetResult<int> KernelSwitch::pf_index(const FunctionPort &port) {
     if (!socket) {
         return tl::make_unexpected(socket.error());
     }
+    if (port.pf_ifindex != 0) {
+        const auto link = (*socket)->find(port.pf_ifindex);
+        if (!link || *link) {
+            return link.map([](const std::optional<Link> &found) { return found->ifindex; });
+        }
+    }
+    // One that was made anew, as when the PF's driver was loaded again, most often has its name.
     const auto link = (*socket)->find(port.pf_netdev);
     if (!link) {
         return tl::make_unexpected(link.error());
     }
-    if (!*link) {
+    if (!*link || !may_be_of(**link, port.function.pf)) {
         return tl::make_unexpected(
             NetlinkError{ENODEV, "there is no netdev " + port.pf_netdev + " of its PF"});
     }

@@ -59,7 +59,10 @@ void plan_representor(Plan &plan, const config::PortConfig &config, const host::
     spec.mtu = config.mtu;
     spec.function_netdevs = function.netdevs;
     spec.keep_netdev = config.device->is_dpdk_port;
-    spec.pf_netdev = pf.uplinks.empty() ? "" : pf.uplinks.front().netdev;
+    if (!pf.uplinks.empty()) {
+        spec.pf_netdev = pf.uplinks.front().netdev;
+        spec.pf_ifindex = pf.uplinks.front().ifindex;
+    }
     if (function.representor) {
         const host::Representor &found = *function.representor;
         spec.ifindex = found.ifindex;

@@ -128,7 +128,8 @@ RepresentorSpec NetdevsimTest::spec(uint32_t vf) {
     wanted.devlink = handle;
     wanted.devlink_port = first_vf_port + vf;
     const auto uplink = DevlinkRequests::open()->port(handle, 0);
-    wanted.pf_netdev = name_of((*uplink)->ifindex.value_or(0));
+    wanted.pf_ifindex = (*uplink)->ifindex.value_or(0);
+    wanted.pf_netdev = name_of(wanted.pf_ifindex);
     return wanted;
 }
 

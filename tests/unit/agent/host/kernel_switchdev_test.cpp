@@ -76,6 +76,18 @@ TEST_F(NetdevsimTest, takes_macs_of_vfs_by_its_own_netdev) {
     EXPECT_NE(vf_mac(1), "00:00:00:00:00:00");
 }
 
+TEST_F(NetdevsimTest, takes_macs_of_vfs_whatever_its_own_netdev_is_called_by_then) {
+    ASSERT_NO_FATAL_FAILURE(prepare(1));
+    auto wanted = spec(0);
+    wanted.mac = guest_mac;
+    const auto done = open().ensure("vm1", wanted);
+    ASSERT_TRUE(done) << done.error().detail;
+    ASSERT_TRUE(Rtnl::open()->rename(wanted.pf_ifindex, "uplink0"));
+    const auto released = open().release("vm1", false, {});
+    EXPECT_TRUE(released) << released.error().detail;
+    EXPECT_NE(vf_mac(0), guest_mac);
+}
+
 TEST_F(NetdevsimTest, takes_no_mac_of_a_vf_that_it_does_not_have) {
     ASSERT_NO_FATAL_FAILURE(prepare(1));
     auto wanted = spec(0);

@@ -222,6 +222,21 @@ TEST_F(OwnedFileTest, refuses_numbers_of_functions_that_are_out_of_range) {
     EXPECT_TRUE(OwnedFile(path).load());
 }
 
+TEST_F(OwnedFileTest, has_the_name_alone_of_a_pf_netdev_that_an_earlier_agent_recorded) {
+    const char *entry =
+        R"("representors": {"vm1": {"pf": "pci/0000:43:00.0", "flavour": "vf", "number": 1,
+           "ifindex": 7, "old_name": "eth0", "mac_set": true, "has_function_mac": false,
+           "pf_netdev": "p0")";
+    const auto read = [&](const std::string &rest) {
+        const auto record = read_owned(with_section(entry + rest + "}}"), "", "x", path);
+        EXPECT_TRUE(record) << rest;
+        return record ? record->owned.representors.at("vm1").port : FunctionPort{};
+    };
+    EXPECT_EQ(read("").pf_netdev, "p0");
+    EXPECT_EQ(read("").pf_ifindex, 0);
+    EXPECT_EQ(read(R"(, "pf_ifindex": 3)").pf_ifindex, 3);
+}
+
 TEST_F(OwnedFileTest, refuses_a_file_that_is_too_large) {
     write(with_section(R"("later": ")" + std::string(size_t{17} << 20U, 'x') + '"'));
     const auto loaded = OwnedFile(path).load();
@@ -243,7 +258,8 @@ TEST_F(OwnedFileTest, keeps_everything_that_is_recorded) {
                                               .devlink = {"pci", "0000:43:00.1"},
                                               .devlink_port = 32768,
                                               .has_function_mac = true,
-                                              .pf_netdev = "enp67s0f0np0"},
+                                              .pf_netdev = "enp67s0f0np0",
+                                              .pf_ifindex = 3},
                                      .ifindex = 7,
                                      .old_name = "enp67s0f0npf0sf88",
                                      .row_before = "vm9",

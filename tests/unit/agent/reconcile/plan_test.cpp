@@ -178,6 +178,7 @@ TEST_F(PlanTest, in_vf_lag_has_to_do_with_both_pfs) {
     EXPECT_THAT(pfs_of(made), UnorderedElementsAre(host::Handle{"pci", "0000:43:00.0"},
                                                    host::Handle{"pci", "0000:43:00.1"}));
     EXPECT_EQ(made.representor.pf_netdev, "p1");
+    EXPECT_EQ(made.representor.pf_ifindex, 9);
 }
 
 TEST_F(PlanTest, says_which_things_one_port_alone_may_have) {

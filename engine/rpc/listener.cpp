@@ -82,11 +82,13 @@ Expected<Listener> Listener::open(const std::string &path) {
     if (!lock) {
         return tl::make_unexpected(lock.error());
     }
+    // From here on the lock's file goes with the listener, also where there will be none.
+    Listener listener;
+    listener.lock_ = std::move(*lock);
+    listener.path_ = path;
     if (auto cleared = clear_path(path, address); !cleared) {
         return tl::make_unexpected(cleared.error());
     }
-    Listener listener;
-    listener.lock_ = std::move(*lock);
     listener.socket_.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     const mode_t old_mask = ::umask(0177);
     const int bound = ::bind(listener.socket_.get(), reinterpret_cast<const sockaddr *>(&address),
@@ -96,13 +98,14 @@ Expected<Listener> Listener::open(const std::string &path) {
     if (bound != 0) {
         return failure("cannot make socket " + path + ": " + errno_text(bind_errno));
     }
-    listener.path_ = path;
     struct stat status {};
-    if (::lstat(path.c_str(), &status) != 0 || ::listen(listener.socket_.get(), backlog) != 0) {
+    if (::lstat(path.c_str(), &status) == 0) {
+        listener.device_ = status.st_dev;
+        listener.inode_ = status.st_ino;
+    }
+    if (listener.inode_ == 0 || ::listen(listener.socket_.get(), backlog) != 0) {
         return failure("cannot listen on " + path + ": " + errno_text(errno));
     }
-    listener.device_ = status.st_dev;
-    listener.inode_ = status.st_ino;
     return listener;
 }
 
@@ -111,13 +114,11 @@ Listener::~Listener() {
         return;  // moved from, or never opened
     }
     struct stat status {};
-    if (!path_.empty() && ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
+    if (inode_ != 0 && ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
         status.st_ino == inode_) {
         ::unlink(path_.c_str());
     }
-    if (!path_.empty()) {
-        ::unlink((path_ + ".lock").c_str());
-    }
+    ::unlink((path_ + ".lock").c_str());
 }
 
 }  // namespace vdpa::engine::rpc

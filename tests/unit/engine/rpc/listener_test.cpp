@@ -56,6 +56,7 @@ TEST(Listener, ASecondOneOnTheSamePathIsRefusedAndTheFirstGoesOn) {
     const auto second = Listener::open(folder / "rpc");
     ASSERT_FALSE(second.has_value());
     EXPECT_THAT(second.error().detail, HasSubstr("another engine"));
+    EXPECT_TRUE(std::filesystem::exists(folder / "rpc.lock")) << "it is the first one's";
     EXPECT_TRUE(connect_unix(folder / "rpc"));
 }
 
@@ -65,6 +66,7 @@ TEST(Listener, DoesNotTakeOverASocketThatAForeignProcessListensOn) {
     const auto listener = Listener::open(folder / "rpc");
     ASSERT_FALSE(listener.has_value());
     EXPECT_TRUE(connect_unix(folder / "rpc"));
+    EXPECT_FALSE(std::filesystem::exists(folder / "rpc.lock"));
 }
 
 TEST(Listener, KeepsARegularFile) {
@@ -72,6 +74,7 @@ TEST(Listener, KeepsARegularFile) {
     std::ofstream(folder / "rpc") << "precious";
     ASSERT_FALSE(Listener::open(folder / "rpc").has_value());
     EXPECT_EQ(std::filesystem::file_size(folder / "rpc"), 8U);
+    EXPECT_FALSE(std::filesystem::exists(folder / "rpc.lock"));
 }
 
 TEST(Listener, LeavesWhatStandsAtItsPathNowToWhoeverPutItThere) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/vhost/socket_file.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,8 +13,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <utility>
+
+#include "engine/vhost/workshop_folder.hpp"
 
 namespace vdpa::engine::vhost {
 
@@ -83,19 +83,6 @@ Expected<void> check_dead(const std::string &path) {
         default:
             return fail(Reason::socket_failed,
                         "cannot find out who listens on " + path + ": " + errno_text(error));
-    }
-}
-
-/* Removes what an earlier process left in our folder when it was killed in mid-work. */
-void empty_folder(int folder) {
-    const int copy = ::dup(folder);
-    const std::unique_ptr<DIR, int (*)(DIR *)> directory(::fdopendir(copy), ::closedir);
-    if (!directory) {
-        ::close(copy);
-        return;
-    }
-    while (const dirent *entry = ::readdir(directory.get())) {
-        ::unlinkat(folder, entry->d_name, 0);
     }
 }
 
@@ -204,6 +191,13 @@ UniqueFd KeptFolder::lend(int parent, const std::string &name) {
     return std::move(folder_);
 }
 
+void KeptFolder::remove_those_left_in(int parent) {
+    struct stat status {};
+    if (::fstat(parent, &status) == 0 && looked_at_.emplace(status.st_dev, status.st_ino).second) {
+        remove_left_workshop_folders(parent);
+    }
+}
+
 void KeptFolder::keep(UniqueFd parent, UniqueFd folder, std::string name) {
     remove();
     parent_ = std::move(parent);
@@ -238,32 +232,22 @@ Expected<SocketWorkshop> SocketWorkshop::open(const std::string &path, KeptFolde
     workshop.path_ = path;
     workshop.parent_ = std::move(*parent);
     const std::string name = name_of(path);
-    const std::string folder_name = "." + name + ".vdpa";
+    const std::string folder_name = workshop_folder_name(name);
     const int parent_fd = workshop.parent_.get();
     workshop.keeper_ = keeper;
     if (keeper) {
+        keeper->remove_those_left_in(parent_fd);
         workshop.folder_ = keeper->lend(parent_fd, folder_name);
     }
-    const bool is_lent = static_cast<bool>(workshop.folder_);
-    if (!is_lent && ::mkdirat(parent_fd, folder_name.c_str(), 0700) != 0 && errno != EEXIST) {
-        return fail(Reason::socket_failed, "cannot make a socket in " + folder_of(path) + ": " +
-                                               errno_text(errno) + "; " + user_text() +
-                                               " must be able to write there");
-    }
-    if (!is_lent) {
-        workshop.folder_.reset(::openat(parent_fd, folder_name.c_str(),
-                                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    }
-    struct stat status {};
-    if (!workshop.folder_ || ::fstat(workshop.folder_.get(), &status) != 0 ||
-        status.st_uid != ::geteuid() || (status.st_mode & 07777) != 0700) {
-        return fail(Reason::socket_failed,
-                    folder_of(path) + "/" + folder_name + " is in the way and not ours: remove it");
+    if (!workshop.folder_) {
+        auto folder = open_workshop_folder(parent_fd, folder_of(path), folder_name);
+        if (!folder) {
+            return tl::make_unexpected(folder.error());
+        }
+        workshop.folder_ = std::move(*folder);
+        empty_workshop_folder(workshop.folder_.get());
     }
     workshop.folder_name_ = folder_name;
-    if (!is_lent) {
-        empty_folder(workshop.folder_.get());
-    }
     constexpr size_t max_name = 60;
     workshop.socket_name_ = name.substr(0, max_name) + "." + std::to_string(++counter);
     workshop.bind_path_ =

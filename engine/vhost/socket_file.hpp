@@ -4,7 +4,9 @@
 #include <sys/types.h>
 
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "schema/engine_rpc.hpp"
 #include "schema/support/error.hpp"
@@ -47,8 +49,8 @@ class SocketFile {
 };
 
 /* Keeps the empty folder of the last workshop, so that the next one beside it need not make one: a
- * disk's filesystem takes longer for that than for all else that a new socket costs. Not
- * thread-safe. */
+ * disk's filesystem takes longer for that than for all else that a new socket costs. An engine that
+ * is killed leaves it behind: the first workshop in a place removes those. Not thread-safe. */
 class KeptFolder {
   public:
     KeptFolder() = default;
@@ -62,6 +64,8 @@ class KeptFolder {
 
   private:
     friend class SocketWorkshop;
+    /* The first time for each `parent`: it may hold many sockets. */
+    void remove_those_left_in(int parent);
     /* The folder, which now has that name in the folder `parent`; none: it is not there. */
     UniqueFd lend(int parent, const std::string &name);
     void keep(UniqueFd parent, UniqueFd folder, std::string name);
@@ -70,6 +74,7 @@ class KeptFolder {
     UniqueFd folder_;
     std::string name_;
     bool is_fresh_ = false;
+    std::set<std::pair<dev_t, ino_t>> looked_at_;
 };
 
 /* A socket in the making: bound in a folder of its own beside the final path, which nobody but us

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/vhost/socket_file.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -214,6 +216,80 @@ TEST(SocketWorkshop, DoesNotWorkInAFolderThatOthersMayEnter) {
     ASSERT_FALSE(workshop.has_value());
     EXPECT_EQ(workshop.error().reason, Reason::socket_failed);
     EXPECT_TRUE(std::filesystem::exists(folder / ".s.vdpa/file"));
+}
+
+class LeftFolderTest : public testing::Test {
+  protected:
+    void leave(const std::string &name,
+               std::filesystem::perms perms = std::filesystem::perms::owner_all) const {
+        std::filesystem::create_directory(folder / name);
+        std::filesystem::permissions(folder / name, perms);
+    }
+    bool is_there(const std::string &name) const {
+        return std::filesystem::exists(std::filesystem::symlink_status(folder / name));
+    }
+    void make(const std::string &name) {
+        const auto workshop = SocketWorkshop::open(folder / name, &kept);
+        ASSERT_TRUE(workshop) << workshop.error().detail;
+    }
+
+    const TemporaryFolder folder;
+    KeptFolder kept;
+};
+
+TEST_F(LeftFolderTest, AnEmptyOneOfAnotherSocketIsRemovedAtTheFirst) {
+    leave(".gone.vdpa");
+    leave(".gone too.vdpa");
+    make("s");
+    EXPECT_FALSE(is_there(".gone.vdpa"));
+    EXPECT_FALSE(is_there(".gone too.vdpa"));
+}
+
+TEST_F(LeftFolderTest, WhatIsNotOurLeavingsStays) {
+    leave(".full.vdpa");
+    std::ofstream(folder / ".full.vdpa/file") << "x";
+    leave(".open-to-others.vdpa", std::filesystem::perms::all);
+    leave("no-dot.vdpa");
+    leave(".vdpa");
+    leave(".name.vdpa2");
+    std::ofstream(folder / ".file.vdpa") << "x";
+    leave("elsewhere");
+    std::filesystem::create_symlink(folder / "elsewhere", folder / ".link.vdpa");
+    leave(".anothers.vdpa");
+    const bool is_anothers = ::chown((folder / ".anothers.vdpa").c_str(), 12345, 12345) == 0;
+    make("s");
+    for (const char *name : {".full.vdpa", ".full.vdpa/file", ".open-to-others.vdpa", "no-dot.vdpa",
+                             ".vdpa", ".name.vdpa2", ".file.vdpa", "elsewhere", ".link.vdpa"}) {
+        EXPECT_TRUE(is_there(name)) << name;
+    }
+    EXPECT_EQ(is_there(".anothers.vdpa"), is_anothers);
+}
+
+TEST_F(LeftFolderTest, OneThatAnotherEngineUsesStays) {
+    std::array<int, 2> pipe{};
+    ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
+    UniqueFd go_ahead(pipe[1]);
+    const UniqueFd told(pipe[0]);
+    // The other engine, which has not been here yet.
+    const pid_t other = ::fork();
+    ASSERT_GE(other, 0);
+    if (other == 0) {
+        go_ahead.reset();
+        char byte = 0;
+        [[maybe_unused]] const ssize_t end = ::read(told.get(), &byte, 1);
+        ::_exit(SocketWorkshop::open(folder / "other", &kept) ? 0 : 1);
+    }
+    const auto at_work = SocketWorkshop::open(folder / "a");
+    ASSERT_TRUE(at_work) << at_work.error().detail;
+    make("b");
+    leave(".gone.vdpa");
+    go_ahead.reset();
+    int status = -1;
+    ASSERT_EQ(::waitpid(other, &status, 0), other);
+    EXPECT_EQ(status, 0);
+    EXPECT_FALSE(is_there(".gone.vdpa")) << "it did not look";
+    EXPECT_TRUE(is_there(".a.vdpa"));
+    EXPECT_TRUE(is_there(".b.vdpa"));
 }
 
 class KeptFolderTest : public testing::Test {

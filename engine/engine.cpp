@@ -158,10 +158,13 @@ void Engine::port_apply(const schema::PortSpec &params, Reply<schema::PortApplyR
 void Engine::port_remove(const schema::PortRemoveParams &params,
                          Reply<schema::PortRemoveResult> reply) {
     const bool existed = ports_.remove(params.name);
+    schema::PortRemoveResult result{.existed = existed, .socket_left = {}};
     if (!existed && params.dead_socket) {
-        vhost::remove_dead_socket(*params.dead_socket);
+        if (const auto removed = vhost::remove_dead_socket(*params.dead_socket); !removed) {
+            result.socket_left = removed.error().detail;
+        }
     }
-    reply(schema::PortRemoveResult{.existed = existed});
+    reply(std::move(result));
 }
 
 void Engine::port_list(Reply<schema::PortList> reply) {

@@ -266,14 +266,30 @@ SocketWorkshop::~SocketWorkshop() {
     }
 }
 
-void remove_dead_socket(const std::string &path) {
+Expected<void> remove_dead_socket(const std::string &path) {
     // A workshop that was left in the folder is emptied by opening it, and removed with ours.
     const auto workshop = SocketWorkshop::open(path);
     struct stat status {};
-    if (workshop && ::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode) &&
-        check_dead(path)) {
-        ::unlink(path.c_str());
+    if (::lstat(path.c_str(), &status) != 0) {
+        return errno == ENOENT || errno == ENOTDIR
+                   ? Expected<void>()
+                   : fail(Reason::socket_failed,
+                          "cannot look at " + path + ": " + errno_text(errno));
     }
+    if (!S_ISSOCK(status.st_mode)) {
+        return {};
+    }
+    if (const auto dead = check_dead(path); !dead) {
+        return dead.error().reason == Reason::socket_in_use ? Expected<void>() : dead;
+    }
+    if (!workshop) {
+        return tl::make_unexpected(workshop.error());
+    }
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+        return fail(Reason::socket_failed,
+                    user_text() + " cannot remove " + path + ": " + errno_text(errno));
+    }
+    return {};
 }
 
 Expected<void> SocketWorkshop::move_into_place(unsigned flags) const {

@@ -21,8 +21,9 @@ namespace vdpa::engine::vhost {
 Expected<void> check_server_path(const std::string &path);
 
 /* Removes what an engine that died left of a socket at `path`; whatever else stands there, or
- * answers there, is left alone. */
-void remove_dead_socket(const std::string &path);
+ * answers there, is left alone, which is no error. Error: socket-failed, when it cannot be removed,
+ * or it cannot be found out whether it is dead. */
+Expected<void> remove_dead_socket(const std::string &path);
 
 /* Whether our user may connect to `path`, without connecting. No error while nothing is there.
  * Error: socket-failed. */

@@ -255,10 +255,18 @@ void Client::remove(const std::string &port, Reply<schema::PortRemoveResult> don
                                    schema::decode_port_remove_result, std::move(done));
 }
 
-void Client::remove_dead_socket(const std::string &port, const std::string &path) {
+void Client::remove_dead_socket(const std::string &port, const std::string &path,
+                                Reply<schema::PortRemoveResult> done) {
     call<schema::PortRemoveResult>(
         schema::method::port_remove, encode(schema::PortRemoveParams{port, path}), call_timeout,
-        schema::decode_port_remove_result, [](const Expected<schema::PortRemoveResult> &) {});
+        schema::decode_port_remove_result,
+        [done = std::move(done)](Expected<schema::PortRemoveResult> result) {
+            if (result && result->socket_left) {
+                done(fail(schema::Reason::socket_failed, *result->socket_left));
+            } else {
+                done(std::move(result));
+            }
+        });
 }
 
 void Client::stats(const std::string &port, Reply<schema::PortStats> done) {

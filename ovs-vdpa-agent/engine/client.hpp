@@ -33,7 +33,8 @@ class Client : public EngineService {
     void set_start_params(const schema::EngineStartParams &params) override;
     void apply(const schema::PortSpec &spec, Reply<schema::PortApplyResult> done) override;
     void remove(const std::string &port, Reply<schema::PortRemoveResult> done) override;
-    void remove_dead_socket(const std::string &port, const std::string &path) override;
+    void remove_dead_socket(const std::string &port, const std::string &path,
+                            Reply<schema::PortRemoveResult> done) override;
     void stats(const std::string &port, Reply<schema::PortStats> done) override;
     void reset_stats(const std::string &port, Reply<schema::Empty> done) override;
 

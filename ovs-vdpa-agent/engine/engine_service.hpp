@@ -41,8 +41,10 @@ class EngineService {
     virtual void apply(const schema::PortSpec &spec, Reply<schema::PortApplyResult> done) = 0;
     virtual void remove(const std::string &port, Reply<schema::PortRemoveResult> done) = 0;
     /* Has the engine clear away what one before it, which died, left at `path`, where it served
-     * `port`. */
-    virtual void remove_dead_socket(const std::string &port, const std::string &path) = 0;
+     * `port`; and the port, if the engine has it. An engine that cannot answers that it is
+     * socket-failed. */
+    virtual void remove_dead_socket(const std::string &port, const std::string &path,
+                                    Reply<schema::PortRemoveResult> done) = 0;
     virtual void stats(const std::string &port, Reply<schema::PortStats> done) = 0;
     /* Has the counters of the port begin at 0 again. */
     virtual void reset_stats(const std::string &port, Reply<schema::Empty> done) = 0;

@@ -54,7 +54,7 @@ void Reconciler::engine_ready(size_t index, const schema::EngineInfo &info,
         Port &known = port(name);
         const std::string left = known.status ? "" : std::exchange(known.socket_file, "");
         if (!left.empty()) {
-            engine.left_sockets[name] = left;
+            leave_socket(index, name, left);
         }
     }
     wake_unplaced();
@@ -66,6 +66,11 @@ void Reconciler::engine_down(size_t index, const Error &why) {
     engine.heard = true;
     engine.ready = false;
     engine.down = why;
+    for (auto &[name, left] : engine.left_sockets) {
+        left.is_busy = false;
+        left.backoff.reset();
+        left.retry.cancel();
+    }
     for (const std::string &name : engine.ports) {
         Port &known = port(name);
         known.forget_engine_state();
@@ -203,21 +208,79 @@ void Reconciler::wake_unplaced() {
     }
 }
 
+void Reconciler::leave_socket(size_t index, const std::string &name, const std::string &path) {
+    auto &left = engines_[index].left_sockets;
+    const auto known = left.find(name);
+    if (known == left.end() || known->second.path != path) {
+        left.erase(name);
+        left.try_emplace(name, env_.io, path, env_.backoff);
+    }
+}
+
 /* An engine that died could not remove its socket files; the one that is there now can. */
 void Reconciler::remove_left_sockets() {
-    for (Engine &engine : engines_) {
-        if (!engine.ready || engine.left_sockets.empty()) {
+    for (size_t index = 0; index < engines_.size(); index++) {
+        auto &left = engines_[index].left_sockets;
+        if (!engines_[index].ready || left.empty()) {
             continue;
         }
-        for (const auto &[name, path] : std::exchange(engine.left_sockets, {})) {
+        // One that a port wants is replaced when that port is served.
+        std::erase_if(left, [this](const auto &entry) {
+            return !claims_.of(socket_thing(entry.second.path)).empty();
+        });
+        for (auto &[name, socket] : left) {
+            // The engine would remove a port of that name with it.
             const auto found = ports_.find(name);
-            const bool is_there = found != ports_.end() && found->second->status;
-            // One that a port wants is replaced when that port is served.
-            if (!is_there && claims_.of(socket_thing(path)).empty()) {
-                engine.service->remove_dead_socket(name, path);
+            const bool may_be_there =
+                found != ports_.end() &&
+                (found->second->status || found->second->applying || found->second->awaited != 0);
+            if (!socket.is_busy && !may_be_there) {
+                socket.is_busy = true;
+                remove_left_socket(index, name);
             }
         }
     }
+}
+
+void Reconciler::remove_left_socket(size_t index, const std::string &name) {
+    const std::string path = engines_[index].left_sockets.at(name).path;
+    engines_[index].service->remove_dead_socket(
+        name, path, [this, index, name, path](const Expected<schema::PortRemoveResult> &result) {
+            left_socket_removed(index, name, path, result);
+        });
+}
+
+void Reconciler::left_socket_removed(size_t index, const std::string &name, const std::string &path,
+                                     const Expected<schema::PortRemoveResult> &result) {
+    Engine &engine = engines_[index];
+    const auto found = engine.left_sockets.find(name);
+    if (found == engine.left_sockets.end() || found->second.path != path) {
+        return;  // wanted again, or another has been left since
+    }
+    if (result) {
+        engine.left_sockets.erase(found);
+        return;
+    }
+    LeftSocket &socket = found->second;
+    if (!engine.ready) {
+        socket.is_busy = false;  // the next one is asked when it is there
+        return;
+    }
+    if (!std::exchange(socket.was_told, true)) {
+        module.warn(limit, path + ": left by an engine that died when it served " + name +
+                               ", cannot be removed by the one at " + engine.service->path() +
+                               ": " + result.error().detail +
+                               "; it is tried again: let the engine's user write to the folder, "
+                               "or remove the socket by hand");
+    }
+    socket.retry.expires_after(socket.backoff.next(env_.backoff.last));
+    socket.retry.async_wait([this, index, name](const boost::system::error_code &cancelled) {
+        const auto left = engines_[index].left_sockets.find(name);
+        if (!cancelled && left != engines_[index].left_sockets.end()) {
+            left->second.is_busy = false;
+            wake_host();
+        }
+    });
 }
 
 void Reconciler::remove_strays() {

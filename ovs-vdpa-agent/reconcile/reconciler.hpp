@@ -85,6 +85,15 @@ class Reconciler : public engine::EngineListener {
   private:
     using PickAsset = Asset &(*)(Port &);
 
+    struct LeftSocket {
+        LeftSocket(boost::asio::io_context &io, std::string left, BackoffLimits limits)
+            : path(std::move(left)), backoff(limits), retry(io) {}
+        const std::string path;
+        bool is_busy = false;  // the engine is being asked to remove it, or will be later
+        bool was_told = false;
+        Backoff backoff;
+        boost::asio::steady_timer retry;
+    };
     struct Engine {
         engine::EngineService *service = nullptr;
         bool heard = false;  // it is known whether it is there
@@ -93,9 +102,9 @@ class Reconciler : public engine::EngineListener {
         Error down{schema::Reason::engine_down, ""};
         bool restart_pending = false;
         std::set<std::string> ports;
-        /* Sockets of ports that were released while the engine was away. If it died, nobody has
-         * unlinked them. */
-        std::map<std::string, std::string> left_sockets;
+        /* Sockets of ports that were released while the engine was away, by the port's name. If it
+         * died, nobody has unlinked them. */
+        std::map<std::string, LeftSocket> left_sockets;
     };
 
     /* reconciler.cpp: what is heard from the database, and the passes */
@@ -134,7 +143,11 @@ class Reconciler : public engine::EngineListener {
     void place_on(Port &port, std::optional<size_t> engine);
     void choose_engine(Port &port);
     void wake_unplaced();
+    void leave_socket(size_t engine, const std::string &port, const std::string &path);
     void remove_left_sockets();
+    void remove_left_socket(size_t engine, const std::string &port);
+    void left_socket_removed(size_t engine, const std::string &port, const std::string &path,
+                             const Expected<schema::PortRemoveResult> &result);
     void remove_strays();
 
     /* exclusive.cpp: who may have what only one port can have */

@@ -159,7 +159,7 @@ bool Reconciler::release(Port &port) {
             left = port.wanted->engine.socket.path;  // of the time before this agent, perhaps
         }
         if (!left.empty()) {
-            engines_[*port.engine].left_sockets[port.name] = left;
+            leave_socket(*port.engine, port.name, left);
         }
     }
     port.wanted.reset();

@@ -4,6 +4,7 @@
 namespace vdpa::agent::reconcile {
 namespace {
 
+using testing::Each;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
@@ -176,6 +177,67 @@ TEST_F(EngineLoss, leaves_a_socket_that_another_port_wants_to_that_port) {
     settle();
     EXPECT_THAT(engine.dead_sockets, IsEmpty());
     EXPECT_EQ(served("vm2"), "/run/1.sock");
+}
+
+TEST_F(EngineLoss, leaves_no_socket_although_it_could_not_be_removed_at_first) {
+    backoff = quick_retries;
+    start();
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    engine.die();
+    settle();
+    remove("vm1");
+    settle();
+    engine.sockets_to_keep = 3;
+    engine.connect();
+    ASSERT_TRUE(until([this] { return engine.dead_sockets.size() == 4; }));
+    EXPECT_EQ(engine.sockets_to_keep, 0);
+    EXPECT_THAT(engine.dead_sockets, Each("/run/1.sock"));
+    take_steps(50);
+    EXPECT_EQ(engine.dead_sockets.size(), 4U) << "it is gone";
+}
+
+TEST_F(EngineLoss, leaves_no_socket_although_the_next_engine_dies_while_it_removes_it) {
+    start();
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    engine.die();
+    settle();
+    remove("vm1");
+    settle();
+    engine.hold_answers();
+    engine.connect();
+    settle();
+    ASSERT_THAT(engine.dead_sockets, ElementsAre("/run/1.sock"));
+    engine.die();
+    engine.let_answers_go();
+    settle();
+    engine.connect();
+    settle();
+    EXPECT_THAT(engine.dead_sockets, ElementsAre("/run/1.sock", "/run/1.sock"));
+}
+
+TEST_F(EngineLoss, never_removes_the_port_that_has_the_name_now_with_the_socket) {
+    backoff = quick_retries;
+    start();
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    engine.die();
+    settle();
+    set_socket("vm1", "/run/2.sock");
+    settle();
+    engine.sockets_to_keep = 1;
+    engine.connect();
+    settle();
+    EXPECT_EQ(served("vm1"), "/run/2.sock");
+    EXPECT_THAT(engine.dead_sockets, ElementsAre("/run/1.sock"));
+    take_steps(50);
+    EXPECT_EQ(engine.dead_sockets.size(), 1U) << "the engine has the port";
+    EXPECT_EQ(served("vm1"), "/run/2.sock");
+    remove("vm1");
+    EXPECT_TRUE(until([this] { return engine.dead_sockets.size() == 2; }));
+    EXPECT_THAT(engine.dead_sockets, Each("/run/1.sock"));
+    EXPECT_THAT(engine.faults, IsEmpty());
 }
 
 TEST_F(EngineLoss, of_the_connection_alone_leaves_no_dead_socket) {

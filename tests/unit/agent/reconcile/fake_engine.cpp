@@ -193,8 +193,15 @@ void FakeEngine::carry_out(const std::string &name, uint64_t generation) {
     tell(status);
 }
 
-void FakeEngine::remove_dead_socket(const std::string &port, const std::string &path) {
+void FakeEngine::remove_dead_socket(const std::string &port, const std::string &path,
+                                    Reply<schema::PortRemoveResult> done) {
     dead_sockets.push_back(path);
+    Expected<schema::PortRemoveResult> result;
+    if (sockets_to_keep > 0) {
+        sockets_to_keep--;
+        result = fail(schema::Reason::socket_failed, "cannot remove " + path);
+    }
+    answer<schema::PortRemoveResult>(done, result);
     if (ports_.contains(port)) {
         faults.push_back(port + " is there, and its socket " + path + " is said to be dead");
     }
@@ -207,7 +214,7 @@ void FakeEngine::remove(const std::string &name, Reply<schema::PortRemoveResult>
         return;
     }
     const auto found = ports_.find(name);
-    answer<schema::PortRemoveResult>(done, schema::PortRemoveResult{found != ports_.end()});
+    answer<schema::PortRemoveResult>(done, schema::PortRemoveResult{found != ports_.end(), {}});
     if (found != ports_.end()) {
         PortStatus status = found->second.status;
         status.generation = found->second.generation;

@@ -41,7 +41,8 @@ class FakeEngine : public engine::EngineService {
     }
     void apply(const schema::PortSpec &spec, Reply<schema::PortApplyResult> done) override;
     void remove(const std::string &port, Reply<schema::PortRemoveResult> done) override;
-    void remove_dead_socket(const std::string &port, const std::string &path) override;
+    void remove_dead_socket(const std::string &port, const std::string &path,
+                            Reply<schema::PortRemoveResult> done) override;
     void stats(const std::string &port, Reply<schema::PortStats> done) override;
     void reset_stats(const std::string &port, Reply<schema::Empty> done) override;
 
@@ -61,6 +62,7 @@ class FakeEngine : public engine::EngineService {
     std::function<std::optional<Error>(const schema::PortSpec &)> refuse;     // the outcome
     std::function<std::optional<Error>(const schema::PortSpec &)> no_accept;  // the answer
     std::function<std::optional<Error>()> no_remove;
+    int sockets_to_keep = 0;                          // so many dead ones cannot be removed
     std::function<void(schema::PortSpec &)> distort;  // what its status makes of a spec
     bool outcome_before_answer = false;
     schema::EngineInfo info{.schema_major = schema::schema_major,

@@ -50,6 +50,40 @@ Expected<SocketFile> make_socket(const schema::SocketSpec &spec, UniqueFd &liste
     return workshop->publish(spec, own);
 }
 
+TEST(RemoveDeadSocket, RemovesADeadOneAndNothingElse) {
+    const TemporaryFolder folder;
+    EXPECT_TRUE(remove_dead_socket(folder / "none"));
+    EXPECT_TRUE(remove_dead_socket(folder / "no_folder/s"));
+    bind_unix(folder / "dead", true).reset();
+    EXPECT_TRUE(remove_dead_socket(folder / "dead"));
+    EXPECT_FALSE(std::filesystem::exists(folder / "dead"));
+    const UniqueFd listener = bind_unix(folder / "alive", true);
+    EXPECT_TRUE(remove_dead_socket(folder / "alive"));
+    EXPECT_TRUE(std::filesystem::exists(folder / "alive"));
+    std::ofstream(folder / "file") << "precious";
+    EXPECT_TRUE(remove_dead_socket(folder / "file"));
+    EXPECT_TRUE(std::filesystem::exists(folder / "file"));
+}
+
+TEST(RemoveDeadSocket, SaysWhyItCannot) {
+    if (::geteuid() != 0) {
+        GTEST_SKIP() << "needs root, to become somebody who may not write to the folder";
+    }
+    const TemporaryFolder folder;
+    std::filesystem::permissions(folder / "", std::filesystem::perms{0755});
+    bind_unix(folder / "dead", true).reset();
+    std::filesystem::permissions(folder / "dead", std::filesystem::perms{0777});
+    constexpr uid_t nobody = 65534;
+    ASSERT_EQ(::seteuid(nobody), 0);
+    const auto removed = remove_dead_socket(folder / "dead");
+    ASSERT_EQ(::seteuid(0), 0);
+    ASSERT_FALSE(removed);
+    EXPECT_EQ(removed.error().reason, Reason::socket_failed);
+    EXPECT_NE(removed.error().detail.find(folder.path()), std::string::npos)
+        << removed.error().detail;
+    EXPECT_TRUE(std::filesystem::exists(folder / "dead"));
+}
+
 TEST(CheckServerPath, AFreePathAndADeadSocketAreFine) {
     const TemporaryFolder folder;
     EXPECT_TRUE(check_server_path(folder / "s").has_value());

@@ -71,7 +71,7 @@ NetResult<void> dump(GenericNetlink &devlink, uint8_t command, DevlinkState &sta
         if (!request) {
             return no_memory();
         }
-        const auto done = devlink.run(request.get(), [&state](nlmsghdr *header) {
+        auto done = devlink.run(request.get(), [&state](nlmsghdr *header) {
             if (const auto message = parse_devlink(header)) {
                 apply(*message, state);
             }

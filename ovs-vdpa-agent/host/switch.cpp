@@ -113,7 +113,7 @@ NetResult<std::optional<Mac>> KernelSwitch::mac(const FunctionPort &port) {
 
 NetResult<void> KernelSwitch::set_mac(const FunctionPort &port, const Mac &mac) {
     if (by_devlink(port)) {
-        const auto done = devlink().and_then([&](DevlinkRequests *requests) {
+        auto done = devlink().and_then([&](DevlinkRequests *requests) {
             return requests->set_function_mac(port.devlink, *port.devlink_port, mac);
         });
         if (done || done.error().code != EOPNOTSUPP || !by_pf_netdev(port)) {

@@ -340,6 +340,7 @@ TEST_F(OwnedFileTest, loses_nothing_that_several_threads_record_at_once) {
     constexpr int threads = 4;
     constexpr int each = 50;
     std::vector<std::thread> running;
+    running.reserve(threads);
     for (int thread = 0; thread < threads; thread++) {
         running.emplace_back([thread, copy = file]() mutable {
             for (int i = 0; i < each; i++) {

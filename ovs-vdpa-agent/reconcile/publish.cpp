@@ -36,6 +36,20 @@ void show_device(report::PortView &view, const schema::DeviceSpec &device) {
     view.device = (device.kind == schema::DeviceKind::tap ? "tap:" : "") + device.name;
 }
 
+/* What the row says, which may not be valid. */
+bool asks_for_emulated_vf(const ovs::InterfaceRow &row) {
+    const auto value = [&row](const char *key) -> std::string {
+        for (const schema::StringMap *map : {&row.options, &row.external_ids}) {
+            if (const auto found = map->find(key); found != map->end()) {
+                return found->second;
+            }
+        }
+        return "";
+    };
+    return value("vdpa-sw") == "true" && value("vdpa-accelerator-devargs").empty() &&
+           value("vdpa-representor").empty() && row.type != "dpdk";
+}
+
 /* What the port is to be, and what of it is so. */
 void show_settings(report::PortView &view, const Port &port) {
     if (port.wanted) {
@@ -217,6 +231,7 @@ void Reconciler::report(Port &port, const Verdict &verdict, const std::vector<Er
     report::PortView view;
     view.name = port.name;
     view.bridge = port.row->bridge;
+    view.is_emulated = asks_for_emulated_vf(*port.row);
     view.state = verdict.state;
     std::vector<Error> all = notices;
     if (verdict.reason) {

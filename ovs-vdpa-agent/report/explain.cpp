@@ -18,7 +18,7 @@ constexpr const char *names[n_conditions] = {"config",    "pf",     "function", 
                                              "front-end", "running"};
 
 bool is_emulated(const PortView &port) {
-    return port.mode == "sw" && port.function.empty();
+    return (port.is_emulated || port.mode == "sw") && port.function.empty();
 }
 
 /* What an emulated VF has no use for holds of itself. */

@@ -46,9 +46,10 @@ struct PortView {
     schema::State state = schema::State::provisioning;
     std::optional<schema::Reason> reason;
     std::string detail;
-    std::string mode;      // hw, kernel or sw; empty: not known
-    std::string device;    // that serves the queues
-    std::string function;  // FunctionId::text(); empty: none
+    std::string mode;          // hw, kernel or sw; empty: not known
+    bool is_emulated = false;  // the row asks for an emulated VF, whatever else is wrong with it
+    std::string device;        // that serves the queues
+    std::string function;      // FunctionId::text(); empty: none
     std::string engine;
     std::string socket;  // wanted, or served if that differs
     std::string socket_mode;

@@ -68,6 +68,15 @@ TEST_F(Explain, of_an_emulated_vf_leaves_out_what_it_has_no_use_for) {
     EXPECT_THAT(text, Not(HasSubstr("can serve queues")));
 }
 
+TEST_F(Explain, of_an_invalid_row_of_an_emulated_vf_leaves_that_out_too) {
+    port.mode.clear();
+    port.function.clear();
+    port.is_emulated = true;
+    EXPECT_THAT(explain_text(port), Not(HasSubstr("switchdev")));
+    EXPECT_THAT(explain_json(port), Not(HasSubstr("\"function\"")));
+    EXPECT_THAT(explain_json(port), HasSubstr("\"netdev\""));
+}
+
 TEST_F(Explain, of_a_port_that_lacks_nothing_ends_with_what_there_is_to_know) {
     for (size_t i = 0; i < n_conditions; i++) {
         set(static_cast<Condition>(i), true);

@@ -66,6 +66,7 @@ void Reconciler::take_inventory() {
     }
     const bool is_first = !inventory_;
     const auto before = std::exchange(inventory_, std::exchange(news_, nullptr));
+    functions_ = functions_by_device(*inventory_);
     env_.board.set_inventory(inventory_);
     pfs_awake_ = true;
     if (is_first) {
@@ -162,10 +163,11 @@ void Reconciler::look_again() {
     }
 }
 
-/* Whether the port has something of the PF that is there, and does not merely ask for it. */
-bool Reconciler::uses(const Port &port, const host::Handle &pf) const {
+/* Of which PFs the port has something that is there, and does not merely ask for it. */
+std::set<host::Handle> Reconciler::pfs_used_by(const Port &port) const {
+    std::set<host::Handle> used;
     const RepresentorAsset &asset = port.representor;
-    if (!asset.is_absent() && asset.function && asset.pfs.contains(pf)) {
+    if (!asset.is_absent() && asset.function) {
         // Of a netdev that went away with its NIC nothing is left to be lost. Of what the record
         // says and nobody has asked for since, it is not known what the netdev is called.
         const bool was_asked_for = asset.spec != host::RepresentorSpec{};
@@ -176,24 +178,25 @@ bool Reconciler::uses(const Port &port, const host::Handle &pf) const {
                 ? function != nullptr
                 : representor && (!was_asked_for || representor->ifindex == asset.spec.ifindex ||
                                   representor->netdev == port.name)) {
-            return true;
+            used.insert(asset.pfs.begin(), asset.pfs.end());
         }
     }
-    if (!port.is_served()) {
-        return false;
+    const auto *function =
+        port.is_served() ? function_of(functions_, port.status->served->device) : nullptr;
+    if (function) {
+        used.insert(function->id.pf);
     }
-    const auto *function = function_of(*inventory_, port.status->served->device);
-    return function && function->id.pf == pf;
+    return used;
 }
 
-std::vector<std::string> Reconciler::users_of(const host::Handle &pf) const {
-    std::vector<std::string> names;
+std::map<host::Handle, std::vector<std::string>> Reconciler::users_of_pfs() const {
+    std::map<host::Handle, std::vector<std::string>> users;
     for (const auto &[name, known] : ports_) {
-        if (uses(*known, pf)) {
-            names.push_back(name);
+        for (const host::Handle &pf : pfs_used_by(*known)) {
+            users[pf].push_back(name);
         }
     }
-    return names;
+    return users;
 }
 
 }  // namespace vdpa::agent::reconcile

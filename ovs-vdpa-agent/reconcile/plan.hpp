@@ -76,6 +76,13 @@ bool is_there(const host::Inventory &inventory, const schema::DeviceSpec &device
 const host::Function *function_of(const host::Inventory &inventory,
                                   const schema::DeviceSpec &device);
 
+/* An inventory's functions by their devices, for who asks of every port. Points into it. */
+using FunctionsByDevice = std::map<host::Handle, const host::Function *>;
+FunctionsByDevice functions_by_device(const host::Inventory &inventory);
+/* The same as of the inventory that it was made of. */
+const host::Function *function_of(const FunctionsByDevice &functions,
+                                  const schema::DeviceSpec &device);
+
 /* Whether a row that asks for `request` may have come to be served by `device`. */
 bool may_ask_for(const std::optional<host::DeviceRequest> &request,
                  const schema::DeviceSpec &device);

@@ -204,7 +204,12 @@ void Reconciler::act() {
         });
     }
     if (inventory_ && std::exchange(pfs_awake_, false)) {
-        pfs_.advance(*inventory_, [this](const host::Handle &pf) { return users_of(pf); });
+        // Once for all PFs, and only if it is asked for.
+        std::optional<std::map<host::Handle, std::vector<std::string>>> users;
+        pfs_.advance(*inventory_, [this, &users](const host::Handle &pf) {
+            users = users ? std::move(users) : users_of_pfs();
+            return (*users)[pf];
+        });
     }
 }
 

@@ -134,8 +134,8 @@ class Reconciler : public engine::EngineListener {
     void look_again_later();
     void look_again();
     void wake_watchers(const std::string &thing);
-    bool uses(const Port &port, const host::Handle &pf) const;
-    std::vector<std::string> users_of(const host::Handle &pf) const;
+    std::set<host::Handle> pfs_used_by(const Port &port) const;
+    std::map<host::Handle, std::vector<std::string>> users_of_pfs() const;
 
     /* engines.cpp: what is heard from engines, and which ports are on which */
     void take_status(size_t engine, Port &port, const schema::PortStatus &status);
@@ -251,6 +251,7 @@ class Reconciler : public engine::EngineListener {
     Claims watchers_;  // what of the host concerns them
     Pfs pfs_;
     std::shared_ptr<const host::Inventory> inventory_;  // as acted upon; null: not known yet
+    FunctionsByDevice functions_;                       // of inventory_
     std::shared_ptr<const host::Inventory> news_;       // as told last, if that differs
     config::HostConfig host_;
     bool has_snapshot_ = false;

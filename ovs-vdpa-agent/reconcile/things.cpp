@@ -104,6 +104,25 @@ const host::Function *function_of(const host::Inventory &inventory,
     return handle ? inventory.function_with_device(*handle) : nullptr;
 }
 
+FunctionsByDevice functions_by_device(const host::Inventory &inventory) {
+    FunctionsByDevice functions;
+    for (const host::Pf &pf : inventory.pfs) {
+        for (const host::Function &function : pf.functions) {
+            if (function.device) {
+                functions.emplace(*function.device, &function);
+            }
+        }
+    }
+    return functions;
+}
+
+const host::Function *function_of(const FunctionsByDevice &functions,
+                                  const schema::DeviceSpec &device) {
+    const auto handle = handle_of(device);
+    const auto found = handle ? functions.find(*handle) : functions.end();
+    return found == functions.end() ? nullptr : found->second;
+}
+
 bool may_ask_for(const std::optional<host::DeviceRequest> &request,
                  const schema::DeviceSpec &device) {
     if (!request) {

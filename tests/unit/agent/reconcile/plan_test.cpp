@@ -181,6 +181,32 @@ TEST_F(PlanTest, in_vf_lag_has_to_do_with_both_pfs) {
     EXPECT_EQ(made.representor.pf_ifindex, 9);
 }
 
+TEST(Functions, by_device_are_those_that_the_inventory_finds) {
+    host::Inventory inventory;
+    for (const char *slot : {"0000:43:00", "0000:44:00"}) {
+        host::Pf pf;
+        pf.handle = {"pci", std::string(slot) + ".0"};
+        for (uint32_t i = 0; i < 512; i++) {
+            host::Function function;
+            function.id = {pf.handle, std::nullopt, 0, host::Flavour::vf, i};
+            if (i % 8 != 7) {  // the others have no device on this host
+                function.device = {"pci", std::string(slot) + "." + std::to_string(i + 2)};
+            }
+            pf.functions.push_back(function);
+        }
+        inventory.pfs.push_back(pf);
+    }
+    const FunctionsByDevice functions = functions_by_device(inventory);
+    EXPECT_EQ(functions.size(), 2U * 512 * 7 / 8);
+    for (const auto &[device, function] : functions) {
+        EXPECT_EQ(function, inventory.function_with_device(device)) << device.text();
+        const schema::DeviceSpec spec{DeviceKind::dpdk, device.device};
+        EXPECT_EQ(function_of(functions, spec), function_of(inventory, spec)) << device.text();
+    }
+    EXPECT_EQ(function_of(functions, {DeviceKind::dpdk, "0000:45:00.2"}), nullptr);
+    EXPECT_EQ(function_of(functions, {DeviceKind::tap, "vm1"}), nullptr);
+}
+
 TEST_F(PlanTest, says_which_things_one_port_alone_may_have) {
     EXPECT_THAT(wanted_things(config, nullptr),
                 UnorderedElementsAre("socket /run/1.sock", "device pci/0000:43:00.3"));

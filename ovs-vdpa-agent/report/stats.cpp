@@ -46,13 +46,14 @@ std::string stats_text(const StatsView &stats) {
         } else {
             out << " (" << (queue % 2 == 0 ? "rx" : "tx") << " of pair " << queue / 2 << "):";
         }
+        out << (counters.empty() ? " no counters\n" : "\n");
         for (const auto &[name, value] : counters) {
-            out << " " << name << "=" << value;
+            out << "    " << name << ": " << value;
             if (const auto each_second = rate(stats, queue, name, value)) {
                 out << " (" << *each_second << "/s)";
             }
+            out << "\n";
         }
-        out << (counters.empty() ? " no counters\n" : "\n");
     }
     if (!stats.note.empty()) {
         out << "note: " << stats.note << "\n";

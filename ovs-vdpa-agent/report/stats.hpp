@@ -23,7 +23,8 @@ struct StatsView {
     bool operator==(const StatsView &) const = default;
 };
 
-/* Body of vdpa/stats: a line for each queue, and behind each counter its rate over the interval. */
+/* Body of vdpa/stats: each queue, below it a line for each counter, and behind that its rate over
+ * the interval. */
 std::string stats_text(const StatsView &stats);
 std::string stats_json(const StatsView &stats);
 

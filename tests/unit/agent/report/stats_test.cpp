@@ -15,10 +15,13 @@ TEST(Stats, name_each_ring_by_its_direction_and_pair) {
     StatsView stats;
     stats.now = {{0, {{"packets", 3}, {"bytes", 180}}}, {1, {}}, {2, {}}, {3, {{"kicks", 4}}}};
     EXPECT_EQ(stats_text(stats),
-              "ring 0 (rx of pair 0): bytes=180 packets=3\n"
+              "ring 0 (rx of pair 0):\n"
+              "    bytes: 180\n"
+              "    packets: 3\n"
               "ring 1 (tx of pair 0): no counters\n"
               "ring 2 (rx of pair 1): no counters\n"
-              "ring 3 (tx of pair 1): kicks=4\n");
+              "ring 3 (tx of pair 1):\n"
+              "    kicks: 4\n");
 }
 
 TEST(Stats, name_the_control_queue_behind_the_pairs) {
@@ -27,7 +30,8 @@ TEST(Stats, name_the_control_queue_behind_the_pairs) {
     EXPECT_EQ(stats_text(stats),
               "ring 0 (rx of pair 0): no counters\n"
               "ring 1 (tx of pair 0): no counters\n"
-              "ring 2 (control): packets=1\n");
+              "ring 2 (control):\n"
+              "    packets: 1\n");
 }
 
 TEST(Stats, have_rates_over_the_time_since_they_were_asked_for_last) {
@@ -37,8 +41,12 @@ TEST(Stats, have_rates_over_the_time_since_they_were_asked_for_last) {
     stats.interval = std::chrono::milliseconds(2500);
     EXPECT_EQ(stats_text(stats),
               "rates a second over the last 2.5 s\n"
-              "ring 0 (rx of pair 0): bytes=20 drops=7 packets=350 (100.0/s)\n"
-              "ring 1 (tx of pair 0): packets=5\n")
+              "ring 0 (rx of pair 0):\n"
+              "    bytes: 20\n"
+              "    drops: 7\n"
+              "    packets: 350 (100.0/s)\n"
+              "ring 1 (tx of pair 0):\n"
+              "    packets: 5\n")
         << "a counter that went back, and one that is new, have no rate";
     const json shown = json::parse(stats_json(stats));
     EXPECT_EQ(shown["interval"], 2.5);

@@ -79,7 +79,8 @@ void Reconciler::add_kernel_stats(const std::string &name, PortCounters counters
         device, queues,
         [this, name, done,
          counters](const Expected<std::map<uint32_t, host::VdpaCounters>> &kernel) mutable {
-            if (kernel) {
+            // A port that has gone meanwhile would leave a sample that nobody drops.
+            if (kernel && ports_.contains(name)) {
                 Sample &sample = samples_[name];
                 sample.kernel = *kernel;
                 subtract(sample.kernel, sample.zero);
@@ -103,6 +104,10 @@ void Reconciler::reset_stats(const std::string &name, const report::StatsView &v
         name, [this, name, view, done](const Expected<schema::Empty> &result) {
             if (!result) {
                 done(tl::make_unexpected(result.error()));
+                return;
+            }
+            if (!ports_.contains(name)) {
+                done(view);
                 return;
             }
             Sample &sample = samples_[name];
@@ -135,6 +140,10 @@ std::string Reconciler::vdpa_device_of(const std::string &name) const {
 /* With what was asked for before, which this replaces. */
 report::StatsView Reconciler::compared(const std::string &name, PortCounters counters) {
     report::StatsView view;
+    if (!ports_.contains(name)) {
+        view.now = std::move(counters);
+        return view;
+    }
     Sample &sample = samples_[name];
     const auto now = std::chrono::steady_clock::now();
     if (sample.time) {

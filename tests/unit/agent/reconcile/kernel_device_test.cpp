@@ -309,6 +309,29 @@ TEST_F(KernelDevices, counters_are_those_of_the_engine_and_of_the_kernel) {
     EXPECT_EQ(host.count("stats v0"), 2U);
 }
 
+TEST_F(KernelDevices, counters_of_a_port_that_went_meanwhile_are_not_kept_for_the_next) {
+    start_with(1);
+    set("vm1", sw("/run/1.sock"));
+    settle();
+    engine.hold_answers();
+    std::optional<Expected<report::StatsView>> late;
+    agent->stats("vm1", false, [&late](const auto &answer) { late = answer; });
+    remove("vm1");
+    settle();
+    ASSERT_FALSE(engine.has("vm1"));
+    ASSERT_FALSE(late);
+    engine.let_answers_go();
+    settle();
+    ASSERT_TRUE(late && *late);
+    set("vm1", sw("/run/1.sock"));
+    settle();
+    std::optional<Expected<report::StatsView>> next;
+    agent->stats("vm1", false, [&next](const auto &answer) { next = answer; });
+    settle();
+    ASSERT_TRUE(next && *next);
+    EXPECT_EQ((*next)->interval.count(), 0) << "nobody has asked for those of this port before";
+}
+
 TEST_F(KernelDevices, counters_begin_at_0_again_after_they_were_reset) {
     start_with(1);
     host.add_vdpa("v0", "/dev/vhost-vdpa-3");

@@ -22,7 +22,11 @@ class HostFault {
 
     explicit HostFault(Complaints &complaints) : complaints_(complaints) {}
 
-    void begin() { found_.reset(); }
+    void begin() {
+        found_.reset();
+        const std::lock_guard lock(mutex_);
+        was_added_ = false;
+    }
     /* `consequence`: what does not work for want of it. The first of an attempt counts. */
     void note(const Expected<void> &result, const std::string &consequence) {
         if (!result && !found_) {
@@ -31,12 +35,16 @@ class HostFault {
     }
     void end() {
         const std::lock_guard lock(mutex_);
-        set(std::exchange(found_, std::nullopt));
+        if (found_ || !was_added_) {
+            set(std::exchange(found_, std::nullopt));
+        }
     }
-    /* The same outside of an attempt: what was found before goes on if `result` is good. */
+    /* The same outside of an attempt: what was found before goes on if `result` is good, and what
+     * is found here if an attempt ends well meanwhile. */
     void add(const Expected<void> &result, const std::string &consequence) {
         if (!result) {
             const std::lock_guard lock(mutex_);
+            was_added_ = true;
             set(describe(result.error(), consequence));
         }
     }
@@ -80,6 +88,7 @@ class HostFault {
     std::optional<Error> found_;  // by the attempt that is under way
     mutable std::mutex mutex_;    // all below
     std::optional<Error> fault_;
+    bool was_added_ = false;  // since begin()
     Clock::time_point again_at_{};
     std::chrono::seconds again_after_{0};
 };

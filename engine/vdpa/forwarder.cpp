@@ -120,7 +120,7 @@ void Forwarder::begin(int vid, std::shared_ptr<Announcer> observer) {
     const std::lock_guard lock(mutex_);
     vid_ = vid;
     if (vid >= 0) {
-        accepted_.insert(vid);
+        to_clean_up_.insert(vid);
     }
     observer_ = std::move(observer);
     in_message_ = message_failed_ = wanted_ = configured_ = false;
@@ -181,6 +181,7 @@ void Forwarder::announce() const {
 void Forwarder::configure(int vid) {
     {
         const std::lock_guard lock(mutex_);
+        to_clean_up_.insert(vid);
         wanted_ = true;
         retry_after_ = std::chrono::seconds{0};
     }
@@ -305,7 +306,7 @@ void Forwarder::close(int vid) {
 int Forwarder::cleanup(int vid) {
     {
         const std::lock_guard lock(mutex_);
-        if (accepted_.erase(vid) == 0) {
+        if (to_clean_up_.erase(vid) == 0) {
             return 0;
         }
     }
@@ -319,6 +320,7 @@ int Forwarder::enable_ring(int vid, int ring, bool on) {
         if (ring < 0 || static_cast<size_t>(ring) >= enabled_.size()) {
             return -1;
         }
+        to_clean_up_.insert(vid);
         enabled_[static_cast<size_t>(ring)] = on;
         running = configured_;
     }
@@ -333,6 +335,10 @@ int Forwarder::enable_ring(int vid, int ring, bool on) {
 }
 
 int Forwarder::set_features(int vid) {
+    {
+        const std::lock_guard lock(mutex_);
+        to_clean_up_.insert(vid);
+    }
     const DpdkErrors errors;
     const int result = timed("set_features", [&] { return driver_.set_features(vid); });
     uint64_t features = 0;

@@ -153,7 +153,9 @@ class Forwarder {
     Limits limits_;
     std::shared_ptr<Announcer> observer_;
     int vid_ = -1;
-    std::set<int> accepted_;  // connections that the driver has to clean up after
+    /* Connections after which the driver has to clean up: those that were accepted, and those for
+     * which it did something since it last did, as RESET_OWNER asks for it in between. */
+    std::set<int> to_clean_up_;
     bool in_message_ = false;
     bool message_failed_ = false;  // in the driver
     bool wanted_ = false;          // the library wants the device to be configured

@@ -154,7 +154,9 @@ void Port::begin_connection(int vid, FrontEndSocket socket) {
     memory_lost_ = false;
     protocol_features_ = 0;
     ++connections_;
-    fault_.reset();
+    if (!next_offer_) {
+        fault_.reset();
+    }
     VDPA_LOG_WITH_LIMIT(connect_limit_, info, module, "%s: front-end connected", name().c_str());
 }
 
@@ -191,6 +193,7 @@ void Port::end_connection() {
     if (const auto next = std::exchange(next_offer_, std::nullopt)) {
         if (auto switched = switch_offer(*next); !switched) {
             fault_ = switched.error();
+            next_offer_ = next;  // for the end of the next one
         }
     }
 }
@@ -267,7 +270,7 @@ rte_vhost_msg_result Port::before_message(int vid, Message &message) {
     };
     const auto request = static_cast<Request>(message.request);
     if (memory_lost_) {
-        return reject(message, "it took its memory away");
+        return end_by(message);  // it was hung up on
     }
     if (const char *why = refusal(message, datapath_->protocol_features())) {
         return reject(message, why);

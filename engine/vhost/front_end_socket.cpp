@@ -65,21 +65,32 @@ FrontEndSocket FrontEndSocket::find(const std::string &library_path, schema::Soc
     const auto is_it = [&](int fd) {
         return is_connection(fd, library_path, mode) && inode_of(fd) != inode_of(other.fd_.get());
     };
+    // One that has ended may be an earlier one, of which the library has not let go yet.
+    FrontEndSocket ended;
+    const auto is_alive = [&](int fd, FrontEndSocket &found) {
+        found = FrontEndSocket(duplicate(fd));
+        if (found.has_ended()) {
+            ended = std::move(found);
+            return false;
+        }
+        return true;
+    };
+    FrontEndSocket found;
     // A new descriptor is the lowest that is free, so what we look for is mostly right below.
     const UniqueFd free(::open("/", O_PATH | O_CLOEXEC));
     for (int fd = free.get() - 1; fd >= 0; --fd) {
-        if (is_it(fd)) {
-            return FrontEndSocket(duplicate(fd));
+        if (is_it(fd) && is_alive(fd, found)) {
+            return found;
         }
     }
     const std::unique_ptr<DIR, CloseFolder> all(::opendir("/proc/self/fd"));
     while (const dirent *entry = all ? ::readdir(all.get()) : nullptr) {
         const int fd = std::atoi(entry->d_name);
-        if (fd > free.get() && is_it(fd)) {
-            return FrontEndSocket(duplicate(fd));
+        if (fd > free.get() && is_it(fd) && is_alive(fd, found)) {
+            return found;
         }
     }
-    return {};
+    return ended;
 }
 
 void FrontEndSocket::limit_waits() const {

@@ -16,9 +16,9 @@ class FrontEndSocket {
     FrontEndSocket() = default;
     /* The connection that has just been made by way of `library_path`, the path that the library
      * listens at as a server or has connected to as a client. No second one may exist that was
-     * made there in the same way and is kept, but `other`. The other end of it, where that is in
-     * this process, is never meant. None when it is not found: as a client, when the front-end had
-     * bound its socket by another name. */
+     * made there in the same way and is kept, but `other` and such as have ended. The other end of
+     * it, where that is in this process, is never meant. None when it is not found: as a client,
+     * when the front-end had bound its socket by another name. */
     static FrontEndSocket find(const std::string &library_path, schema::SocketMode mode,
                                const FrontEndSocket &other = {});
 

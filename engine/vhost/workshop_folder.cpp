@@ -88,8 +88,12 @@ Expected<UniqueFd> open_workshop_folder(int parent, const std::string &parent_pa
         if (!folder || !is_ours_alone(folder.get())) {
             break;
         }
-        // Without locks on that filesystem it goes on as it is.
-        (void)::flock(folder.get(), LOCK_SH);
+        // Without locks on that filesystem it goes on as it is; and at last without this one, for
+        // to wait would hold up all ports.
+        if (::flock(folder.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+            attempt + 1 < attempts) {
+            continue;
+        }
         if (is_named(parent, name.c_str(), folder.get())) {
             return folder;
         }

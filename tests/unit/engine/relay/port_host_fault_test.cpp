@@ -47,6 +47,7 @@ TEST_P(PortHostFaultTest, APairWithoutAQueueIsSaidAndServedAsSoonAsThereIsOne) {
     guest.add_pair(1, 128);
     port = attach("vm1", 4, current);
     take_queues();
+    const auto before = std::chrono::steady_clock::now();
     connect(*port, guest);
     EXPECT_EQ(port->enabled_queue_pairs(), 1U);
     ASSERT_TRUE(port->fault());
@@ -57,7 +58,7 @@ TEST_P(PortHostFaultTest, APairWithoutAQueueIsSaidAndServedAsSoonAsThereIsOne) {
     expect_both_ways();  // by the other
 
     takers.clear();
-    port->recover();  // its time has not come
+    port->recover(before);  // its time has not come
     EXPECT_TRUE(port->fault());
     pass_an_hour();
     EXPECT_FALSE(port->fault());

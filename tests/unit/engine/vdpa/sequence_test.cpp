@@ -129,6 +129,22 @@ TEST_F(SequenceTest, ASecondFrontEndIsRefusedAndTheFirstGoesOn) {
     EXPECT_THAT(take_calls(), ElementsAre("dev_close", "dev_cleanup"));
 }
 
+TEST_F(SequenceTest, TheDriverCleansUpAfterAFrontEndThatResetItsOwner) {
+    auto port = serve(spec("vdpa_test0"));
+    std::optional<FrontEnd> guest(std::in_place, folder_ / "vm1.sock");
+    ASSERT_TRUE(guest->start(1));
+    guest->send(FrontEnd::Request::reset_owner, nullptr, 0);
+    ASSERT_TRUE(guest->settled());
+    EXPECT_THAT(take_calls(), Contains("dev_cleanup"));
+    ASSERT_TRUE(guest->start(1));
+    take_calls();
+    guest->hang_up();
+    ASSERT_TRUE(eventually([](const auto &live) { return !live.connected; }));
+    FrontEnd next(folder_ / "vm1.sock");
+    ASSERT_TRUE(next.settled());
+    EXPECT_THAT(take_calls(), ElementsAre("dev_close", "dev_cleanup"));
+}
+
 /* Two front-ends, of which the library's thread learns at once that one has gone and one has come,
  * and looks at what listens first. */
 class SuccessorTest : public PortFixture {

@@ -6,10 +6,10 @@
 #include <netlink/genl/genl.h>
 #include <netlink/msg.h>
 #include <netlink/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 
+#include "ovs-vdpa-agent/host/assign_duplicate.hpp"
 #include "ovs-vdpa-agent/host/rtnl.hpp"
 #include "ovs-vdpa-agent/ovs/log.hpp"
 #include "schema/support/error.hpp"
@@ -138,10 +138,14 @@ void DevlinkMonitor::open() {
 }
 
 void DevlinkMonitor::listen(NlSocket socket) {
+    if (const auto error = assign_duplicate(descriptor_, nl_socket_get_fd(socket.get()))) {
+        is_ready_ = true;
+        listing_.failed(error.message());
+        changed_();
+        return;
+    }
     socket_ = std::move(socket);
     nl_socket_modify_cb(socket_.get(), NL_CB_VALID, NL_CB_CUSTOM, on_message, this);
-    // The descriptor is a duplicate, for asio closes what it was given.
-    descriptor_.assign(::dup(nl_socket_get_fd(socket_.get())));
     read_everything();
     wait();
 }
@@ -167,6 +171,8 @@ void DevlinkMonitor::receive() {
         }
     }
     if (error != -NLE_AGAIN) {
+        // What is being read may be older than what was lost: its success is not the end of this.
+        read_again_ = read_again_ || is_reading_;
         listing_.failed(nl_geterror(error));
     }
     // Not before what was still in the buffer is taken: it is older than what was lost, and would
@@ -213,7 +219,9 @@ void DevlinkMonitor::read_everything() {
         return [this, state] {
             is_reading_ = false;
             if (*state) {
-                listing_.succeeded();
+                if (!read_again_) {
+                    listing_.succeeded();
+                }
                 take_everything(std::move(**state));
             } else {
                 listing_.failed(state->error().detail);

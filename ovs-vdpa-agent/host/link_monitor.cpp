@@ -9,6 +9,7 @@
 
 #include <cerrno>
 
+#include "ovs-vdpa-agent/host/assign_duplicate.hpp"
 #include "ovs-vdpa-agent/ovs/log.hpp"
 
 namespace vdpa::agent::host {
@@ -55,10 +56,10 @@ LinkMonitor::LinkMonitor(boost::asio::io_context &io, Listener listener, RetryIn
           [this] { device_listener_(); }, intervals) {}
 
 Expected<void> LinkMonitor::start(int buffer_size) {
-    const auto failed = [](int error) {
-        return fail(schema::Reason::tap_failed,
-                    std::string("rtnetlink cannot be listened to: ") + nl_geterror(error));
+    const auto fail_with = [](const std::string &why) {
+        return fail(schema::Reason::tap_failed, "rtnetlink cannot be listened to: " + why);
     };
+    const auto failed = [&fail_with](int error) { return fail_with(nl_geterror(error)); };
     socket_.reset(nl_socket_alloc());
     if (!socket_) {
         return failed(-NLE_NOMEM);
@@ -84,8 +85,9 @@ Expected<void> LinkMonitor::start(int buffer_size) {
     if (error < 0) {
         return failed(error);
     }
-    // The descriptor is a duplicate, for asio closes what it was given.
-    descriptor_.assign(::dup(nl_socket_get_fd(socket_.get())));
+    if (const auto unassigned = assign_duplicate(descriptor_, nl_socket_get_fd(socket_.get()))) {
+        return fail_with(unassigned.message());
+    }
     request_everything();
     wait();
     return {};

@@ -55,7 +55,12 @@ Expected<void> UeventMonitor::start(int buffer_size) {
     if (::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0) {
         (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     }
-    descriptor_.assign(socket.release());
+    boost::system::error_code error;
+    descriptor_.assign(socket.get(), error);
+    if (error) {
+        return fail(schema::Reason::kernel_lacks, error.message());
+    }
+    (void)socket.release();
     wait();
     return {};
 }

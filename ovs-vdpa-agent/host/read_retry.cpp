@@ -16,17 +16,24 @@ RetryTimer::RetryTimer(boost::asio::io_context &io, RetryIntervals intervals)
     : intervals_(intervals), timer_(io) {}
 
 void RetryTimer::after_failure(std::function<void()> act) {
+    if (pending_) {
+        return;
+    }
+    pending_ = std::make_shared<std::function<void()>>(std::move(act));
     interval_ = std::clamp(interval_ * 2, intervals_.first, intervals_.last);
     timer_.expires_after(interval_);
-    timer_.async_wait([act = std::move(act)](const boost::system::error_code &cancelled) {
-        if (!cancelled) {
-            act();
+    // A handler that is queued already is not cancelled, and may outlive this.
+    timer_.async_wait([this, pending = std::weak_ptr(pending_)](const auto & /*cancelled*/) {
+        if (const auto due = pending.lock()) {
+            pending_.reset();
+            (*due)();
         }
     });
 }
 
 void RetryTimer::reset() {
     interval_ = {};
+    pending_.reset();
     timer_.cancel();
 }
 

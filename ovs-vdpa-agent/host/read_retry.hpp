@@ -5,6 +5,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "ovs-vdpa-agent/ovs/log.hpp"
@@ -22,8 +23,8 @@ class RetryTimer {
   public:
     explicit RetryTimer(boost::asio::io_context &io, RetryIntervals intervals = {});
 
-    /* It has failed (again): calls `act` after the next interval, in place of what was to be called
-     * before. */
+    /* It has failed (again): calls `act` after the next interval. Until that, further failures
+     * change nothing: many at once are one, and those that never end do not put it off. */
     void after_failure(std::function<void()> act);
     /* It has not: nothing is called, and the intervals begin anew. */
     void reset();
@@ -31,6 +32,7 @@ class RetryTimer {
   private:
     const RetryIntervals intervals_;
     std::chrono::milliseconds interval_{0};
+    std::shared_ptr<std::function<void()>> pending_;  // what is to be called; null: nothing
     boost::asio::steady_timer timer_;
 };
 

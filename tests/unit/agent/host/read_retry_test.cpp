@@ -5,7 +5,12 @@
 #include <gtest/gtest.h>
 #include <linux/genetlink.h>
 #include <linux/rtnetlink.h>
+#include <sys/resource.h>
 
+#include <cerrno>
+#include <optional>
+
+#include "ovs-vdpa-agent/host/assign_duplicate.hpp"
 #include "ovs-vdpa-agent/host/inventory_monitor.hpp"
 #include "tests/unit/agent/event_loop.hpp"
 #include "tests/unit/agent/host/namespace_fixture.hpp"
@@ -85,6 +90,71 @@ TEST_F(ReadRetryTest, waits_longer_each_time_and_not_after_it_has_worked) {
     ASSERT_TRUE(run_until(io, [&] { return left == 0; }));
     // 1 + 2 + 4 + 8 + 8 + 8 + 8
     EXPECT_GE(std::chrono::steady_clock::now() - begin, milliseconds(39));
+}
+
+TEST_F(ReadRetryTest, many_failures_before_the_next_try_are_one) {
+    RetryTimer timer(io, {milliseconds(1), std::chrono::hours(1)});
+    int acts = 0;
+    // Each further one used to double the interval: to more than an hour.
+    for (int i = 0; i < 40; i++) {
+        timer.after_failure([&acts] { acts++; });
+    }
+    ASSERT_TRUE(run_until(io, [&acts] { return acts > 0; }));
+    EXPECT_EQ(acts, 1);
+}
+
+TEST_F(ReadRetryTest, is_not_put_off_by_failures_that_go_on) {
+    RetryTimer timer(io, {milliseconds(50), milliseconds(50)});
+    int acts = 0;
+    const auto fail = [&] { timer.after_failure([&acts] { acts++; }); };
+    boost::asio::steady_timer churn(io);
+    std::function<void()> again = [&] {
+        fail();
+        churn.expires_after(milliseconds(2));
+        churn.async_wait([&](const boost::system::error_code &error) {
+            if (!error) {
+                again();
+            }
+        });
+    };
+    again();
+    EXPECT_TRUE(run_until(io, [&acts] { return acts > 1; }));
+}
+
+TEST_F(ReadRetryTest, nothing_is_called_once_it_has_worked_though_the_time_had_come) {
+    std::optional<RetryTimer> timer(std::in_place, io,
+                                    RetryIntervals{milliseconds(1), milliseconds(1)});
+    int acts = 0;
+    timer->after_failure([&acts] { acts++; });
+    const auto end = std::chrono::steady_clock::now() + milliseconds(2);
+    boost::asio::steady_timer first(io, std::chrono::steady_clock::time_point::min());
+    // Both are due when the loop looks; the one that ends the other is called first.
+    first.async_wait([&](const auto & /*error*/) { timer.reset(); });
+    while (std::chrono::steady_clock::now() < end) {
+    }
+    io.run_for(std::chrono::seconds(5));
+    ASSERT_TRUE(io.stopped());
+    EXPECT_EQ(acts, 0);
+}
+
+TEST_F(ReadRetryTest, a_descriptor_that_cannot_be_waited_for_is_an_error) {
+    boost::asio::posix::stream_descriptor descriptor(io);
+    EXPECT_EQ(assign_duplicate(descriptor, -1).value(), EBADF);
+    EXPECT_FALSE(descriptor.is_open());
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    const UniqueFd reader(ends[0]);
+    const UniqueFd writer(ends[1]);
+    rlimit limit{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const rlimit none{1, limit.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    const auto error = assign_duplicate(descriptor, reader.get());
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+    EXPECT_EQ(error.value(), EMFILE);
+    EXPECT_FALSE(assign_duplicate(descriptor, reader.get()));
+    EXPECT_TRUE(descriptor.is_open());
+    EXPECT_NE(descriptor.native_handle(), reader.get());
 }
 
 /* The monitors, with requests of theirs that do not work. */

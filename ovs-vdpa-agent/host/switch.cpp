@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ovs-vdpa-agent/host/switch.hpp"
 
+#include <unistd.h>
+
 #include <cerrno>
+#include <vector>
+
+#include "ovs-vdpa-agent/host/folders.hpp"
+#include "ovs-vdpa-agent/host/port_name.hpp"
 
 namespace vdpa::agent::host {
 
@@ -36,6 +42,25 @@ bool may_be_of(const Link &link, const Handle &pf) {
                                                    slot(link.parent_device) == slot(pf.device)));
 }
 
+/* PFs of a PCI slot are numbered by their PCI functions. */
+Handle pf_device(const FunctionId &function) {
+    Handle pf = function.pf;
+    const size_t dot = pf.device.rfind('.');
+    if (function.pf_number && pf.bus == "pci" && dot != std::string::npos) {
+        pf.device.replace(dot + 1, std::string::npos, std::to_string(*function.pf_number));
+    }
+    return pf;
+}
+
+/* And no representor of one of its functions. */
+bool may_be_uplink(const Link &link) {
+    if (link.phys_port_name.empty()) {
+        return true;
+    }
+    const auto port = parse_port_name(link.phys_port_name);
+    return port && port->kind == PortIdentity::Kind::uplink;
+}
+
 }  // namespace
 
 NetResult<DevlinkRequests *> KernelSwitch::devlink() {
@@ -65,8 +90,11 @@ NetResult<int> KernelSwitch::pf_index(const FunctionPort &port) {
     }
     if (port.pf_ifindex != 0) {
         const auto link = (*socket)->find(port.pf_ifindex);
-        if (!link || *link) {
-            return link.map([](const std::optional<Link> &found) { return found->ifindex; });
+        if (!link) {
+            return tl::make_unexpected(link.error());
+        }
+        if (*link && may_be_of(**link, port.function.pf)) {
+            return (*link)->ifindex;
         }
     }
     // One that was made anew, as when the PF's driver was loaded again, most often has its name.
@@ -74,11 +102,44 @@ NetResult<int> KernelSwitch::pf_index(const FunctionPort &port) {
     if (!link) {
         return tl::make_unexpected(link.error());
     }
-    if (!*link || !may_be_of(**link, port.function.pf)) {
-        return tl::make_unexpected(
-            NetlinkError{ENODEV, "there is no netdev " + port.pf_netdev + " of its PF"});
+    if (*link && may_be_of(**link, port.function.pf)) {
+        return (*link)->ifindex;
     }
-    return (*link)->ifindex;
+    return pf_index_by_device(**socket, port);
+}
+
+NetResult<int> KernelSwitch::pf_index_by_device(Rtnl &socket, const FunctionPort &port) {
+    const Handle pf = pf_device(port.function);
+    const auto folder = [this](const Handle &device) {
+        return sysfs_ + "/bus/" + device.bus + "/devices/" + device.device;
+    };
+    const auto is_there = [&folder](const Handle &device) {
+        return ::access(folder(device).c_str(), F_OK) == 0 || errno != ENOENT;
+    };
+    if (!is_there(pf) && !is_there(port.function.pf)) {
+        return tl::make_unexpected(NetlinkError{ENODEV, "there is no PF " + pf.label()});
+    }
+    std::vector<int> found;
+    // Its folder has the representors, too.
+    for (const std::string &name : entries(folder(pf) + "/net")) {
+        const auto link = socket.find(name);
+        if (!link) {
+            return tl::make_unexpected(link.error());
+        }
+        if (*link && may_be_of(**link, pf) && may_be_uplink(**link)) {
+            found.push_back((*link)->ifindex);
+        }
+    }
+    if (found.size() != 1) {
+        return tl::make_unexpected(NetlinkError{
+            EAGAIN, "neither " + port.pf_netdev + " nor " +
+                        (found.empty() ? "any other netdev" : "exactly one other netdev") +
+                        " is that of PF " + pf.label() +
+                        ": have its driver bound and the netdev in the network namespace of the "
+                        "agent, and named " +
+                        port.pf_netdev});
+    }
+    return found.front();
 }
 
 NetResult<std::optional<int>> KernelSwitch::netdev(const Handle &device, uint32_t devlink_port) {

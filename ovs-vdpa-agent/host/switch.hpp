@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "ovs-vdpa-agent/host/devlink_requests.hpp"
 #include "ovs-vdpa-agent/host/function_port.hpp"
@@ -35,6 +36,9 @@ class Switch {
 /* The kernel's. A socket is opened when it is first needed. */
 class KernelSwitch : public Switch {
   public:
+    /* `sysfs`: "/sys" but for tests. */
+    explicit KernelSwitch(std::string sysfs = "/sys") : sysfs_(std::move(sysfs)) {}
+
     NetResult<std::optional<int>> netdev(const Handle &device, uint32_t devlink_port) override;
     NetResult<std::optional<Mac>> mac(const FunctionPort &port) override;
     NetResult<void> set_mac(const FunctionPort &port, const Mac &mac) override;
@@ -46,9 +50,13 @@ class KernelSwitch : public Switch {
     NetResult<DevlinkRequests *> devlink();
     NetResult<Rtnl *> rtnl();
     NetResult<OvsVports *> vports();
-    /* Interface index of the netdev of the function's PF. */
+    /* Interface index of the netdev of the function's PF. An error that is_gone(): the PF itself is
+     * no more, and its VFs with it. */
     NetResult<int> pf_index(const FunctionPort &port);
+    /* By its device, whatever it is called. */
+    NetResult<int> pf_index_by_device(Rtnl &socket, const FunctionPort &port);
 
+    const std::string sysfs_;
     std::optional<DevlinkRequests> devlink_;
     std::optional<Rtnl> rtnl_;
     std::optional<OvsVports> vports_;

@@ -50,7 +50,9 @@ LinkMonitor::LinkMonitor(boost::asio::io_context &io, Listener listener, RetryIn
       vf_macs_(
           io, module, "MAC addresses of VFs cannot be read from their PF's netdev",
           [this] {
-              vf_macs_wanted_.insert(vf_macs_failed_.begin(), vf_macs_failed_.end());
+              for (const auto &[ifindex, why] : vf_macs_failed_) {
+                  vf_macs_wanted_.insert(ifindex);
+              }
               request_wanted_vf_macs();
           },
           [this] { device_listener_(); }, intervals) {}
@@ -158,7 +160,7 @@ void LinkMonitor::watch_vf_macs(const std::set<int> &ifindexes) {
     std::erase_if(links_.vf_macs,
                   [&ifindexes](const auto &entry) { return !ifindexes.contains(entry.first); });
     vf_macs_watched_ = ifindexes;
-    for (const int ifindex : std::set<int>(vf_macs_failed_)) {
+    for (const auto &[ifindex, why] : std::map(vf_macs_failed_)) {
         if (!ifindexes.contains(ifindex)) {
             forget_vf_mac_failure(ifindex);
         }
@@ -191,17 +193,29 @@ void LinkMonitor::request_wanted_vf_macs() {
 }
 
 void LinkMonitor::refuse_vf_macs(int ifindex, const std::string &why) {
-    const Link *pf = links_.find(ifindex);
-    if (pf && vf_macs_watched_.contains(ifindex)) {
-        vf_macs_failed_.insert(ifindex);
-        vf_macs_.failed(pf->name + ": " + why);
+    if (links_.find(ifindex) && vf_macs_watched_.contains(ifindex)) {
+        vf_macs_failed_[ifindex] = why;
+        tell_vf_mac_failures();
     }
 }
 
 void LinkMonitor::forget_vf_mac_failure(int ifindex) {
-    if (vf_macs_failed_.erase(ifindex) > 0 && vf_macs_failed_.empty()) {
-        vf_macs_.succeeded();
+    if (vf_macs_failed_.erase(ifindex) > 0) {
+        tell_vf_mac_failures();
     }
+}
+
+void LinkMonitor::tell_vf_mac_failures() {
+    if (vf_macs_failed_.empty()) {
+        vf_macs_.succeeded();
+        return;
+    }
+    std::string all;
+    for (const auto &[ifindex, why] : vf_macs_failed_) {
+        const Link *pf = links_.find(ifindex);
+        all += (all.empty() ? "" : ", ") + (pf ? pf->name : std::to_string(ifindex)) + ": " + why;
+    }
+    vf_macs_.failed(all);
 }
 
 std::vector<std::string> LinkMonitor::problems() const {

@@ -71,6 +71,7 @@ class LinkMonitor {
     void request_wanted_vf_macs();
     void refuse_vf_macs(int ifindex, const std::string &why);
     void forget_vf_mac_failure(int ifindex);
+    void tell_vf_mac_failures();
     void wait();
     void receive();
     void take(const Link &link, bool gone);
@@ -95,7 +96,7 @@ class LinkMonitor {
     std::set<LinkAddress> unseen_addresses_;
     std::set<int> vf_macs_watched_;
     std::set<int> vf_macs_wanted_;
-    std::set<int> vf_macs_failed_;  // of these watched they could not be had
+    std::map<int, std::string> vf_macs_failed_;  // of these watched they could not be had
     ReadRetry listing_;
     ReadRetry vf_macs_;
     unsigned overruns_ = 0;

@@ -245,6 +245,20 @@ TEST_F(FailingReads, of_the_macs_of_vfs_are_made_again_for_that_netdev) {
     EXPECT_THAT(links.problems(), IsEmpty());
 }
 
+TEST_F(FailingReads, of_the_macs_of_vfs_are_told_of_for_every_netdev_that_fails_and_no_other) {
+    make_foreign("pf", true);
+    make_foreign("other", true);
+    ASSERT_TRUE(links.start());
+    ASSERT_TRUE(until([this] { return links.is_ready() && links.find("other"); }));
+    const NetlinkFaults faults(RTM_GETLINK, NetlinkFault::refused, 1'000'000);
+    const int ifindex = links.find("pf")->ifindex;
+    links.watch_vf_macs({ifindex, links.find("other")->ifindex});
+    ASSERT_TRUE(until([] { return NetlinkFaults::met() > 3; }));
+    EXPECT_THAT(links.problems(), ElementsAre(AllOf(HasSubstr("pf: "), HasSubstr("other: "))));
+    links.watch_vf_macs({ifindex});
+    EXPECT_THAT(links.problems(), ElementsAre(AllOf(HasSubstr("pf: "), Not(HasSubstr("other")))));
+}
+
 TEST_F(FailingReads, are_none_where_the_driver_does_not_tell_macs_and_it_is_asked_once) {
     make_foreign("pf", true);
     ASSERT_TRUE(links.start());

@@ -34,12 +34,17 @@ bool by_pf_netdev(const FunctionPort &port) {
     return !port.pf_netdev.empty() && port.function.flavour == Flavour::vf;
 }
 
-/* Names change hands. Functions are named by any PF of their adapter, that is of the PCI slot. */
+/* Names change hands. Functions are named by any PF of their adapter, that is of the PCI slot. A
+ * netdev that tells no device (virtual ones, and all before Linux 5.14) may be it if it is of no
+ * kind that is made by hand. */
 bool may_be_of(const Link &link, const Handle &pf) {
-    const auto slot = [](const std::string &device) { return device.substr(0, device.rfind('.')); };
-    const bool tells_parent = !link.parent_device.empty() && pf.bus == "pci";
-    return link.kind.empty() && (!tells_parent || (link.parent_bus == "pci" &&
-                                                   slot(link.parent_device) == slot(pf.device)));
+    if (link.parent_device.empty()) {
+        return link.kind.empty();
+    }
+    const auto slot = [&pf](const std::string &device) {
+        return pf.bus == "pci" ? device.substr(0, device.rfind('.')) : device;
+    };
+    return link.parent_bus == pf.bus && slot(link.parent_device) == slot(pf.device);
 }
 
 /* PFs of a PCI slot are numbered by their PCI functions. */

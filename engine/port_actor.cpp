@@ -93,6 +93,12 @@ Expected<void> PortActor::change(const schema::PortSpec &spec) {
     if (steps.replace) {
         return replace(spec);
     }
+    if (steps.netdev) {
+        if (auto done = port_->open_netdev(); !done) {
+            return done;
+        }
+        outcome_.served->netdev_awaited = false;
+    }
     // A port that was made to stand as before by an error may differ from `served` in its offer.
     if (auto done = port_->set_offer(vhost::offer_of(spec)); !done) {
         return done;

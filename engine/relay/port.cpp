@@ -18,7 +18,7 @@ constexpr std::chrono::milliseconds limit_change_interval{100};
 }  // namespace
 
 PortState::PortState(Workers &workers, PortConfig config, std::unique_ptr<FrontEnd> front_end,
-                     Tap tap)
+                     std::optional<Tap> tap)
     : workers_(workers),
       config_(std::move(config)),
       front_end_(std::move(front_end)),
@@ -95,6 +95,20 @@ void PortState::resume() {
     load();
 }
 
+Expected<void> PortState::open_netdev() {
+    const std::lock_guard lock(mutex_);
+    if (tap_) {
+        return {};
+    }
+    auto tap = Tap::open(config_.netdev, config_.max_queue_pairs);
+    if (!tap) {
+        return tl::make_unexpected(tap.error());
+    }
+    tap_.emplace(std::move(*tap));
+    load();
+    return {};
+}
+
 void PortState::recover(HostFault::Clock::time_point now) {
     const std::lock_guard lock(mutex_);
     if (quiesced_ || !host_fault_.wants_retry(now)) {
@@ -109,14 +123,14 @@ void PortState::recover(HostFault::Clock::time_point now) {
 }
 
 void PortState::load() {
-    if (vid_ < 0 || quiesced_ || loaded_) {
+    if (vid_ < 0 || quiesced_ || loaded_ || !tap_) {
         return;
     }
     features_ = front_end_->features(vid_);
     memory_ = GuestMemory(front_end_->memory(vid_));
     log_ = front_end_->dirty_log(vid_);
     host_fault_.begin();
-    if (auto done = tap_.configure(net_header_size(features_), tap_offloads(features_)); !done) {
+    if (auto done = tap_->configure(net_header_size(features_), tap_offloads(features_)); !done) {
         host_fault_.note(done, "the guest is not served");
         served_pairs_ = 0;
     } else {
@@ -129,7 +143,7 @@ void PortState::load() {
 void PortState::load_pairs() {
     if (fresh_) {
         // From before, with other offloads and perhaps for another guest.
-        tap_.drain();
+        tap_->drain();
         // With the control queue in our hands the driver begins with one pair (5.1.5.5).
         const bool ours = has(features_, VIRTIO_NET_F_MQ) && ring_wanted(control_ring());
         pair_limit_ = ours ? 1 : config_.max_queue_pairs;
@@ -149,15 +163,15 @@ bool PortState::load_pair(unsigned index) {
     pair.serve = false;
     if (!ring_wanted(2 * index) || !ring_wanted(2 * index + 1) ||
         (index != 0 && !has(features_, VIRTIO_NET_F_MQ))) {
-        tap_.close_queue(index);
+        tap_->close_queue(index);
         return false;
     }
     const std::string name = "queue pair " + std::to_string(index);
-    if (auto done = tap_.open_queue(index); !done) {
+    if (auto done = tap_->open_queue(index); !done) {
         host_fault_.note(done, name + " is not served");
         return false;
     }
-    host_fault_.note(tap_.steer_queue(index, index < pair_limit_),
+    host_fault_.note(tap_->steer_queue(index, index < pair_limit_),
                      "frames go to " + name + " as before");
     const auto receive = static_cast<uint16_t>(2 * index);
     const auto transmit = static_cast<uint16_t>(2 * index + 1);
@@ -165,8 +179,8 @@ bool PortState::load_pair(unsigned index) {
     QueuePair::Rings rings{.receive = load_ring(receive, counters_[receive], caller),
                            .transmit = load_ring(transmit, counters_[transmit], caller),
                            .control = nullptr,
-                           .tap_fd = tap_.queue_fd(index),
-                           .receives = tap_.receives(index)};
+                           .tap_fd = tap_->queue_fd(index),
+                           .receives = tap_->receives(index)};
     if (rings.receive == nullptr || rings.transmit == nullptr) {
         return false;
     }
@@ -252,19 +266,22 @@ void PortState::ask_workers(Worker::Request::What what) {
 
 void PortState::follow_carrier() {
     const bool on = loaded_ && pairs_[0]->serve;
-    host_fault_.note(tap_.set_carrier(on),
+    host_fault_.note(tap_->set_carrier(on),
                      on ? "the guest is not served" : "the netdev has a carrier without a guest");
 }
 
 void PortState::tap_to_rest() {
     served_pairs_ = 0;
+    if (!tap_) {
+        return;
+    }
     host_fault_.begin();
     const char *consequence = "the next guest is not served";
-    host_fault_.note(tap_.set_carrier(false), consequence);
+    host_fault_.note(tap_->set_carrier(false), consequence);
     for (unsigned n = 1; n < pairs_.size(); n++) {
-        tap_.close_queue(n);
+        tap_->close_queue(n);
     }
-    host_fault_.note(tap_.configure(sizeof(virtio_net_hdr_v1), 0), consequence);
+    host_fault_.note(tap_->configure(sizeof(virtio_net_hdr_v1), 0), consequence);
     host_fault_.end();
 }
 
@@ -277,7 +294,7 @@ bool PortState::limit_pairs(uint16_t pairs) {
     pair_limit_ = pairs;
     bool done = true;
     for (unsigned n = 1; n < pairs_.size(); n++) {
-        const auto steered = tap_.steer_queue(n, n < pairs);
+        const auto steered = tap_->steer_queue(n, n < pairs);
         host_fault_.add(steered, "frames go to queue pair " + std::to_string(n) + " as before");
         done = steered.has_value() && done;
     }
@@ -314,12 +331,16 @@ Expected<std::unique_ptr<Port>> Port::attach(Workers &workers, const PortConfig 
                     "port " + config.name + ": the number of queue pairs is 1 to 128, not " +
                         std::to_string(config.max_queue_pairs));
     }
-    auto tap = Tap::open(config.netdev, config.max_queue_pairs, config.takes_over);
-    if (!tap) {
-        return tl::make_unexpected(tap.error());
+    std::optional<Tap> tap;
+    if (!config.netdev_awaited) {
+        auto opened = Tap::open(config.netdev, config.max_queue_pairs, config.takes_over);
+        if (!opened) {
+            return tl::make_unexpected(opened.error());
+        }
+        tap.emplace(std::move(*opened));
     }
     return std::unique_ptr<Port>(new Port(
-        std::make_unique<PortState>(workers, config, std::move(front_end), std::move(*tap))));
+        std::make_unique<PortState>(workers, config, std::move(front_end), std::move(tap))));
 }
 
 Port::Port(std::unique_ptr<PortState> state) : state_(std::move(state)) {}
@@ -352,6 +373,10 @@ bool Port::quiesce() {
 
 void Port::resume() {
     state_->resume();
+}
+
+Expected<void> Port::open_netdev() {
+    return state_->open_netdev();
 }
 
 void Port::recover(std::chrono::steady_clock::time_point now) {

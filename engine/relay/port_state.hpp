@@ -19,11 +19,13 @@
 namespace vdpa::engine::relay {
 
 /* What Port promises, carried out. Rings are loaded (copies of the library's description exist and
- * workers serve them) exactly while a device is up and not quiesced; otherwise the library's
- * description, ring indices included, is the truth. */
+ * workers serve them) exactly while a device is up and not quiesced and the netdev is open;
+ * otherwise the library's description, ring indices included, is the truth. */
 class PortState {
   public:
-    PortState(Workers &workers, PortConfig config, std::unique_ptr<FrontEnd> front_end, Tap tap);
+    /* `tap`: none while the netdev is awaited. */
+    PortState(Workers &workers, PortConfig config, std::unique_ptr<FrontEnd> front_end,
+              std::optional<Tap> tap);
     ~PortState();
     PortState(const PortState &) = delete;
     PortState &operator=(const PortState &) = delete;
@@ -34,6 +36,7 @@ class PortState {
     void ring_enabled(uint16_t ring, bool on);
     bool quiesce();
     void resume();
+    Expected<void> open_netdev();
     void recover(HostFault::Clock::time_point now);
 
     std::vector<QueueStats> stats() const;
@@ -65,8 +68,8 @@ class PortState {
     Workers &workers_;
     const PortConfig config_;
     const std::unique_ptr<FrontEnd> front_end_;
-    std::mutex mutex_;  // all below but the counters, the atomics and what is thread-safe
-    Tap tap_;
+    std::mutex mutex_;        // all below but the counters, the atomics and what is thread-safe
+    std::optional<Tap> tap_;  // none: awaited
     std::vector<std::unique_ptr<Pair>> pairs_;
     const std::unique_ptr<QueueCounters[]> counters_;  // by ring, the control queue last
     std::vector<QueueStats> zero_;  // what the counters were when they were reset

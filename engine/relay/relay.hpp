@@ -53,6 +53,7 @@ struct PortConfig {
     uint16_t
         max_queue_pairs;  // 1 to 128; the rings are 0 to 2 * max_queue_pairs, control ring included
     bool takes_over = false;  // a Port of this process has the netdev open, and lets go of it first
+    bool netdev_awaited = false;  // the netdev is not there yet, and opened by open_netdev()
 };
 
 /* One emulated VF: a TAP netdev and, at times, a front-end.
@@ -77,9 +78,9 @@ struct PortConfig {
  * when it failed. */
 class Port {
   public:
-    /* Looks at the existing TAP netdev, which stays without carrier; never makes a netdev. By one
-     * that is not multi-queue, all that the guest receives comes by its first pair. Errors:
-     * bad-max-queues; netdev-missing; tap-failed. */
+    /* Looks at the existing TAP netdev, unless it is awaited; it stays without carrier. Never makes
+     * a netdev. By one that is not multi-queue, all that the guest receives comes by its first
+     * pair. Errors: bad-max-queues; netdev-missing; tap-failed. */
     static Expected<std::unique_ptr<Port>> attach(Workers &workers, const PortConfig &config);
     /* The same with another source of rings and memory than the vhost library. */
     static Expected<std::unique_ptr<Port>> attach(Workers &workers, const PortConfig &config,
@@ -111,6 +112,11 @@ class Port {
     [[nodiscard]] bool quiesce();
     /* (F) Takes everything from the library again and goes on. */
     void resume();
+
+    /* Not beside an (F) function: opens the netdev that was awaited, and serves the front-end if
+     * one is there, which until now has been like one that faces a switch without a link. Nothing
+     * to do where it is open. Errors: netdev-missing; tap-failed. */
+    Expected<void> open_netdev();
 
     /* Not beside an (F) function: another attempt at what the host has refused, if it has and it is
      * time for one. Takes as long as resume(). */

@@ -253,6 +253,11 @@ Expected<void> Port::check_device() {
     return {};
 }
 
+Expected<void> Port::open_netdev() {
+    const std::lock_guard lock(mutex_);
+    return datapath_ ? datapath_->open_netdev() : Expected<void>();
+}
+
 void Port::retry() {
     if (datapath_) {
         datapath_->retry();

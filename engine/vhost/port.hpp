@@ -66,6 +66,8 @@ class Port {
 
     /* Whether the device is there and as it was; see Datapath::check(). */
     Expected<void> check_device();
+    /* See Datapath::open_netdev(). */
+    Expected<void> open_netdev();
     /* Another attempt at what failed, now. */
     void retry();
 

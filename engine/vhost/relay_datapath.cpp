@@ -41,7 +41,11 @@ std::map<std::string, uint64_t> counters_of(const relay::QueueStats &stats) {
 }  // namespace
 
 RelayDatapath::RelayDatapath(relay::Workers &workers, const schema::PortSpec &spec)
-    : workers_(workers), name_(spec.name), netdev_(spec.device.name), offer_(offer_of(spec)) {}
+    : workers_(workers),
+      name_(spec.name),
+      netdev_(spec.device.name),
+      netdev_awaited_(spec.netdev_awaited),
+      offer_(offer_of(spec)) {}
 
 Expected<std::unique_ptr<RelayDatapath>> RelayDatapath::make(relay::Workers &workers,
                                                              const schema::PortSpec &spec,
@@ -58,7 +62,8 @@ Expected<void> RelayDatapath::open_relay(uint32_t max_queues, bool takes_over) {
         relay::Port::attach(workers_, {.name = name_,
                                        .netdev = netdev_,
                                        .max_queue_pairs = static_cast<uint16_t>(max_queues),
-                                       .takes_over = takes_over});
+                                       .takes_over = takes_over,
+                                       .netdev_awaited = netdev_awaited_});
     if (!relay) {
         return tl::make_unexpected(relay.error());
     }
@@ -74,6 +79,12 @@ Expected<void> RelayDatapath::set_offer(const Offer &offer) {
     }
     offer_ = offer;
     return {};
+}
+
+Expected<void> RelayDatapath::open_netdev() {
+    auto opened = relay_->open_netdev();
+    netdev_awaited_ = netdev_awaited_ && !opened;
+    return opened;
 }
 
 uint64_t RelayDatapath::features() const {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What goes through an emulated VF, and what the guest may offload to it."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -10,6 +11,7 @@ import struct
 import pytest
 
 from harness.debian_kernel import Kernel
+from harness.engine_ports import EnginePorts
 from harness.peer import Peer, offloads_of
 from harness.qemu import QemuGuest
 from harness.sandbox import Sandbox
@@ -88,6 +90,25 @@ def test_whole_gso_frames_on_a_tap_without_ovs(engine_alone: Sandbox) -> None:
         wait_for(lambda: client.call("port.list") and any(
             message["params"].get("state") == "removed" for message in client.notifications),
                  10, "the engine to let go of the port")
+    box.ip("link", "del", "vm1")
+
+
+def test_front_end_that_connects_before_the_netdev_is_there_is_served_once_it_is(
+        engine_alone: Sandbox) -> None:
+    box = engine_alone
+    with contextlib.closing(EnginePorts(box)) as ports:
+        ports.apply(device="vm1", kind="tap", netdev_awaited=True)
+        front_end = virtio_user(box, "vm1", box.socket_path("vm1"), forward="txonly")
+        front_end.start()
+        assert ports.wait(state="connected")["queues"] == 0
+        box.ip("tuntap", "add", "vm1", "mode", "tap", "vnet_hdr")
+        box.ip("link", "set", "vm1", "up")
+        ports.apply(device="vm1", kind="tap")
+        status = ports.wait(state="running")
+        assert status["connections"] == 1 and status["queues"] == 1
+        wait_for(lambda: ports.rpc.counters("vm1")[1]["packets"] > 0, 10, "frames of the front-end")
+        front_end.quit()
+        ports.remove()
     box.ip("link", "del", "vm1")
 
 

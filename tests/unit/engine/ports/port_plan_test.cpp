@@ -43,6 +43,9 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"mode",
                [](PortSpec &s) { s.socket.mode = schema::SocketMode::client; },
                {.replace = true}},
+        Change{"awaiting_the_netdev_that_is_open",
+               [](PortSpec &s) { s.netdev_awaited = true; },
+               {.replace = true}},
         Change{"device", [](PortSpec &s) { s.device.name = "vm2"; }, {.replace = true}},
         Change{"path_and_queues",
                [](PortSpec &s) {

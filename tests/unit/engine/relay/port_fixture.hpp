@@ -33,9 +33,14 @@ class PortTest : public TapSandbox, public testing::WithParamInterface<uint64_t>
         TapSandbox::TearDown();
     }
 
-    std::unique_ptr<Port> attach(const std::string &netdev, uint16_t pairs, Guest *&of) {
-        auto attached =
-            Port::attach(*workers, {netdev, netdev, pairs}, std::make_unique<FakeFrontEnd>(of));
+    std::unique_ptr<Port> attach(const std::string &netdev, uint16_t pairs, Guest *&of,
+                                 bool netdev_awaited = false) {
+        auto attached = Port::attach(*workers,
+                                     {.name = netdev,
+                                      .netdev = netdev,
+                                      .max_queue_pairs = pairs,
+                                      .netdev_awaited = netdev_awaited},
+                                     std::make_unique<FakeFrontEnd>(of));
         EXPECT_TRUE(attached) << attached.error().detail;
         return std::move(*attached);
     }
@@ -59,8 +64,8 @@ class PortTest : public TapSandbox, public testing::WithParamInterface<uint64_t>
         current = successor.get();
         return *successor;
     }
-    void expect_both_ways() {
-        HostPort host("vm1");
+    void expect_both_ways(const std::string &netdev = "vm1") {
+        HostPort host(netdev);
         EXPECT_TRUE(eventually([&] {
             host.send(test_frame(7));
             return number_of(guest.receive(0)) == 7;

@@ -80,6 +80,7 @@ reconcile::Reconciler::Environment ControlThread::environment(Outputs outputs) {
         .board = board_,
         .set_status = std::move(outputs.set_status),
         .has_interface = has_interface,
+        .has_netdev = [this](const std::string &name) { return links_.find(name) != nullptr; },
         .refresh = [this](const host::Handle &pf,
                           std::function<void()> done) { inventory_.refresh(pf, std::move(done)); },
         .refresh_vdpa =

@@ -110,7 +110,7 @@ void Reconciler::take_status(size_t index, Port &changed, const schema::PortStat
         }
         changed.status.reset();
         changed.socket_file.clear();
-        changed.told_device.reset();
+        changed.told.reset();
         changed.accepted.reset();
         changed.removing = false;
         changed.awaited = 0;
@@ -120,7 +120,7 @@ void Reconciler::take_status(size_t index, Port &changed, const schema::PortStat
             changed.awaited = 0;
         }
         if (changed.is_served() && !changed.removing) {
-            changed.was_served = true;
+            changed.was_served = changed.was_served || !changed.lacks_netdev();
             if (!changed.wanted) {
                 adopt(changed);
             }
@@ -140,6 +140,7 @@ void Reconciler::adopt(Port &port) {
     port.wanted.emplace();
     port.wanted->name = port.name;
     port.wanted->engine = *port.status->served;
+    port.wanted->engine.netdev_awaited = false;
     port.wanted_things = {socket_thing(port.wanted->engine.socket.path)};
     if (const auto device = device_thing(port.wanted->engine.device); !device.empty()) {
         port.wanted_things.insert(device);

@@ -80,7 +80,7 @@ struct VdpaAsset : Asset {
  *      nobody else of ours holds function and device --no--> provisioning (the other lets go first)
  *          | yes
  *      netdev there --no--> provisioning (being made or renamed), failed, waiting, or invalid
- *          | yes            (name taken)
+ *          | yes            (name taken); a new emulated VF's socket is served meanwhile
  *      device can serve --no--> waiting (driver, netdev in use), provisioning (being made), failed
  *          | yes
  *      engine usable --no--> waiting
@@ -133,8 +133,8 @@ struct Port {
     std::string socket_file;
     bool reattach = false;  // the engine may hold a netdev that was before this
     std::optional<Error> apply_error;
-    /* What the engine was told last. */
-    std::optional<schema::DeviceSpec> told_device;
+    /* What the engine was told last; none: not by this agent. */
+    std::optional<schema::PortSpec> told;
     /* What the engine has accepted last. Its status may say less than that: an engine of an older
      * schema passes over what it does not know. */
     std::optional<schema::PortSpec> accepted;
@@ -159,7 +159,7 @@ struct Port {
         applying = removing = false;
         awaited = 0;
         apply_error.reset();
-        told_device.reset();
+        told.reset();
         accepted.reset();
     }
 
@@ -190,8 +190,22 @@ struct Port {
 
     /* The device that the engine has open or may be opening; none: none. */
     std::optional<schema::DeviceSpec> engine_device() const {
-        return status ? std::optional(status->spec.device) : told_device;
+        if (status) {
+            return status->spec.device;
+        }
+        return told ? std::optional(told->device) : std::nullopt;
     }
+
+    /* The engine has been told something of which the outcome is not known yet. */
+    bool is_being_told() const { return applying || awaited != 0; }
+
+    /* The engine serves the socket ahead of the netdev, which it has not been told to open. */
+    bool is_ahead_of_netdev() const {
+        return told ? told->netdev_awaited : status && status->spec.netdev_awaited;
+    }
+
+    /* The engine serves the socket and does not have the netdev. */
+    bool lacks_netdev() const { return is_served() && status->served->netdev_awaited; }
 
     /* An emulated VF is wanted, or the TAP of one that an earlier agent made goes on. */
     bool wants_tap() const {

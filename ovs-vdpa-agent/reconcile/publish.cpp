@@ -74,7 +74,8 @@ void show_settings(report::PortView &view, const Port &port) {
         view.socket = served.socket.path;
         view.socket_mode = to_string(served.socket.mode);
         view.max_queues = served.max_queues;
-        if (served.socket.mode == schema::SocketMode::server) {
+        // A promise that the port works as soon as a front-end has connected.
+        if (served.socket.mode == schema::SocketMode::server && !served.netdev_awaited) {
             view.served_socket = served.socket.path;
         }
     }
@@ -107,6 +108,7 @@ std::optional<bool> engine_says(Condition condition, const Port &port, bool engi
         case Condition::engine:
             return engine_ready;
         case Condition::opened:
+            return port.is_served() && !port.lacks_netdev();
         case Condition::socket:
             return port.is_served();
         case Condition::front_end:

@@ -43,6 +43,8 @@ class Reconciler : public engine::EngineListener {
         /* Whether there is an Interface row of that name, be it a vDPA port or not; answers later,
          * once, on the control thread. */
         std::function<void(const std::string &name, std::function<void(bool)> done)> has_interface;
+        /* Whether there is a netdev of that name, as last heard of. */
+        std::function<bool(const std::string &name)> has_netdev;
         /* Have the inventory be read anew where nothing notifies of a change: of a PF and what is
          * its; of kernel vDPA devices. `done` is called later, after inventory_changed(). */
         std::function<void(const host::Handle &pf, std::function<void()> done)> refresh;
@@ -188,6 +190,7 @@ class Reconciler : public engine::EngineListener {
     std::optional<Verdict> check_engine(Port &port);
     std::optional<Verdict> check_applied(Port &port);
     Verdict served_verdict(Port &port);
+    void serve_ahead_of_netdev(Port &port);
     void apply(Port &port);
 
     /* advance.cpp: all conditions, in order */

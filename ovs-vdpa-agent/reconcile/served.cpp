@@ -20,6 +20,9 @@ std::optional<Error> error_in(const schema::PortStatus &status) {
                  status.detail.value_or(*status.reason)};
 }
 
+/* Of the schema of an engine that does not open a netdev before it is there. */
+constexpr uint32_t minor_with_netdev_awaited = 2;
+
 bool is_about_socket(const Error &error) {
     return error.reason == Reason::socket_dir_missing ||
            error.reason == Reason::socket_path_occupied || error.reason == Reason::socket_in_use ||
@@ -96,7 +99,7 @@ std::optional<Verdict> Reconciler::check_applied(Port &port) {
         }
         port.reattach = false;
     }
-    const bool busy = port.applying || port.removing || port.awaited != 0;
+    const bool busy = port.is_being_told() || port.removing;
     if (!busy) {
         const bool told = port.is_told();
         if (told) {
@@ -113,15 +116,36 @@ std::optional<Verdict> Reconciler::check_applied(Port &port) {
     if (port.apply_error && !port.is_served()) {
         return unmet(Condition::opened, *port.apply_error);
     }
+    if (port.lacks_netdev()) {
+        const auto error = port.is_told() ? error_in(*port.status) : std::nullopt;
+        return error ? unmet(Condition::opened, *error) : under_way(Condition::opened);
+    }
     if (port.status && port.status->state != PortState::pending && !port.removing) {
         return std::nullopt;
     }
     return under_way(Condition::opened);
 }
 
+/* What takes longest of a new port is its netdev, and a front-end can connect without: it is as if
+ * the switch were not plugged in yet. Not where it is known that there will be no netdev. */
+void Reconciler::serve_ahead_of_netdev(Port &port) {
+    if (!port.engine || port.status || port.told || !port.tap.is_absent() || port.tap.error ||
+        env_.has_netdev(port.name)) {
+        return;
+    }
+    const Engine &engine = engines_[*port.engine];
+    const bool knows_how = engine.info.schema_minor >= minor_with_netdev_awaited;
+    if (engine.ready && knows_how &&
+        !other_holder(socket_thing(port.wanted->engine.socket.path), port)) {
+        port.spec = port.wanted->engine;
+        port.spec->netdev_awaited = true;
+        apply(port);
+    }
+}
+
 void Reconciler::apply(Port &port) {
     port.applying = true;
-    port.told_device = port.spec->device;
+    port.told = port.spec;
     engines_[*port.engine].service->apply(
         *port.spec, [this, name = port.name, engine = *port.engine,
                      spec = *port.spec](const Expected<schema::PortApplyResult> &result) {

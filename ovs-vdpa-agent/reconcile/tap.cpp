@@ -27,9 +27,16 @@ std::optional<Verdict> Reconciler::check_tap(Port &port) {
         if (port.tap.error && !port.retrying) {
             retry_later(port, *port.tap.error);
         } else {
-            port.tap.spec = spec;
-            ask_for_tap(port);
+            serve_ahead_of_netdev(port);
+            // Making it takes the processor from who serves the socket, which is waited for.
+            if (!port.is_ahead_of_netdev() || !port.is_being_told()) {
+                port.tap.spec = spec;
+                ask_for_tap(port);
+            }
         }
+    }
+    if (port.tap.error && port.is_ahead_of_netdev()) {
+        release_engine(port);
     }
     // While it is tried again, the reason stays.
     return port.tap.error ? unmet(Condition::netdev, *port.tap.error)
@@ -70,7 +77,7 @@ void Reconciler::take_tap(Port &port, const Expected<host::TapState> &result) {
     }
     port.tap.ifindex = result->ifindex;
     port.tap.multi_queue = result->multi_queue;
-    port.reattach = port.reattach || result->created;
+    port.reattach = port.reattach || (result->created && !port.is_ahead_of_netdev());
     // What was heard may be older than the answer, or newer: that is found out by asking again.
     const bool is_sure = !heard || *heard == result->ifindex;
     port.tap.state = is_sure ? Asset::State::present : Asset::State::unknown;

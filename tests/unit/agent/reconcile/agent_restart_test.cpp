@@ -110,9 +110,7 @@ TEST_F(AgentRestart, between_removal_by_the_engine_and_deletion_of_the_netdev_fi
 
 TEST_F(AgentRestart, while_an_outcome_is_awaited_finishes) {
     start();
-    engine.hold_outcomes();
-    set_socket("vm1", "/run/1.sock");
-    settle();
+    begin_to_serve("vm1", "/run/1.sock");
     start();
     EXPECT_EQ(state("vm1"), "provisioning");
     engine.let_outcomes_go();

@@ -55,25 +55,27 @@ TEST_F(BadConfig, of_a_served_row_is_named_and_changes_nothing) {
     start();
     set_socket("vm1", "/run/1.sock");
     settle();
+    const size_t calls = engine.calls.size();
     set_socket("vm1", "relative.sock");
     settle();
     EXPECT_EQ(state("vm1"), "listening");
     EXPECT_EQ(reason("vm1"), "config-rejected");
     EXPECT_THAT(detail("vm1"), AllOf(HasSubstr("vdpa-socket"), HasSubstr("relative.sock")));
     EXPECT_EQ(served("vm1"), "/run/1.sock");
-    EXPECT_EQ(engine.calls.size(), 1U);
+    EXPECT_EQ(engine.calls.size(), calls);
 }
 
 TEST_F(BadConfig, of_a_served_row_that_is_taken_back_leaves_no_trace) {
     start();
     set_socket("vm1", "/run/1.sock");
     settle();
+    const size_t calls = engine.calls.size();
     set_socket("vm1", "relative.sock");
     settle();
     set_socket("vm1", "/run/1.sock");
     settle();
     EXPECT_EQ(reason("vm1"), "");
-    EXPECT_EQ(engine.calls.size(), 1U);
+    EXPECT_EQ(engine.calls.size(), calls);
 }
 
 TEST_F(BadConfig, of_a_served_row_does_not_keep_the_engine_s_restart_from_being_repaired) {
@@ -96,6 +98,7 @@ TEST_F(BadConfig, of_a_served_row_survives_a_restart_of_the_agent) {
     settle();
     set_socket("vm1", "relative.sock");
     settle();
+    const size_t calls = engine.calls.size();
     start_agent();
     open_database();
     settle();
@@ -104,7 +107,7 @@ TEST_F(BadConfig, of_a_served_row_survives_a_restart_of_the_agent) {
     settle();
     EXPECT_EQ(reason("vm1"), "config-rejected");
     EXPECT_EQ(engine.socket_of("vm1"), "/run/1.sock");
-    EXPECT_EQ(engine.calls.size(), 1U);
+    EXPECT_EQ(engine.calls.size(), calls);
     EXPECT_EQ(netdevs.count("remove vm1"), 0U);
 }
 
@@ -249,9 +252,10 @@ TEST_F(BadConfig, what_ovs_vswitchd_writes_to_a_row_is_no_reason_to_try_again) {
     start();
     set_socket("vm1", "/run/1.sock");
     settle();
+    const size_t calls = engine.calls.size();
     set("vm1", sw("/run/1.sock"), {{"written-by", "another"}});
     settle();
-    EXPECT_EQ(engine.count("apply vm1"), 1U);
+    EXPECT_EQ(engine.calls.size(), calls);
 }
 
 TEST_F(BadConfig, a_user_that_is_made_later_is_noticed) {

@@ -27,13 +27,14 @@ TEST_F(Engines, a_port_stays_where_it_is_found) {
     set_socket("vm1", "/run/1.sock");
     set_socket("vm2", "/run/2.sock");
     settle();
+    const size_t calls = engine.calls.size() + other.calls.size();
     start_agent();
     open_database();
     other.connect();
     settle();
     engine.connect();
     settle();
-    EXPECT_EQ(engine.calls.size() + other.calls.size(), 2U);
+    EXPECT_EQ(engine.calls.size() + other.calls.size(), calls);
     EXPECT_EQ(state("vm1"), "listening");
     EXPECT_EQ(state("vm2"), "listening");
 }
@@ -91,11 +92,12 @@ TEST_F(Engines, the_loss_of_one_does_not_concern_the_ports_of_the_other) {
     settle();
     set_socket("vm2", "/run/2.sock");
     settle();
+    const size_t calls = engine.calls.size();
     other.die();
     settle();
     EXPECT_EQ(state("vm1"), "listening");
     EXPECT_EQ(state("vm2"), "waiting");
-    EXPECT_EQ(engine.calls.size(), 1U);
+    EXPECT_EQ(engine.calls.size(), calls);
     EXPECT_EQ(status("", "vdpa-agent-state"), "running");
     EXPECT_EQ(status("", "vdpa-host-reason"), "engine-down");
 }
@@ -163,10 +165,11 @@ TEST_F(Engines, that_tell_again_what_they_run_change_nothing) {
     set_socket("vm2", "/run/2.sock");
     settle();
     const size_t written = writes;
+    const size_t calls = engine.calls.size() + other.calls.size();
     engine.list_again();
     other.list_again();
     settle();
-    EXPECT_EQ(engine.calls.size() + other.calls.size(), 2U);
+    EXPECT_EQ(engine.calls.size() + other.calls.size(), calls);
     EXPECT_EQ(writes, written);
     EXPECT_EQ(served("vm1"), "/run/1.sock");
 }

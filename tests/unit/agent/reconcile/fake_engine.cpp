@@ -118,7 +118,8 @@ void FakeEngine::let_outcomes_go() {
 }
 
 void FakeEngine::apply(const schema::PortSpec &spec, Reply<schema::PortApplyResult> done) {
-    calls.push_back("apply " + spec.name + " " + spec.socket.path);
+    calls.push_back((spec.netdev_awaited ? "ahead " : "apply ") + spec.name + " " +
+                    spec.socket.path);
     if (const auto error = no_accept ? no_accept(spec) : std::nullopt) {
         answer<schema::PortApplyResult>(done, tl::make_unexpected(*error));
         return;
@@ -127,6 +128,9 @@ void FakeEngine::apply(const schema::PortSpec &spec, Reply<schema::PortApplyResu
         if (name != spec.name && socket_of(name) == spec.socket.path) {
             faults.push_back(spec.name + " is to be served on " + spec.socket.path + " while " +
                              name + " is");
+        }
+        if (name == spec.name && spec.netdev_awaited && !other.accepted.netdev_awaited) {
+            faults.push_back(spec.name + " is to await the netdev that it has");
         }
         if ((name == spec.name) != (other.accepted.device == spec.device)) {
             faults.push_back(spec.name + " is to have " + spec.device.name + " while " + name +
@@ -253,6 +257,12 @@ std::string FakeEngine::socket_of(const std::string &port) const {
     return found != ports_.end() && found->second.status.served
                ? found->second.status.served->socket.path
                : "";
+}
+
+bool FakeEngine::is_ahead(const std::string &port) const {
+    const auto found = ports_.find(port);
+    return found != ports_.end() && found->second.status.served &&
+           found->second.status.served->netdev_awaited;
 }
 
 std::string FakeEngine::device_of(const std::string &port) const {

@@ -52,6 +52,8 @@ class FakeEngine : public engine::EngineService {
     /* The path that the port is served on; empty: it is not. */
     std::string socket_of(const std::string &port) const;
     bool has(const std::string &port) const { return ports_.contains(port); }
+    /* Whether the port is served without its netdev. */
+    bool is_ahead(const std::string &port) const;
     /* The device that the port is served with; empty: it is not. */
     std::string device_of(const std::string &port) const;
     /* Whether a port has that device, and be it that it could not be served. */
@@ -83,7 +85,9 @@ class FakeEngine : public engine::EngineService {
     void hold_outcomes() { holding_outcomes_ = true; }
     void let_outcomes_go();
 
-    std::vector<std::string> calls;         // "apply vm1 /run/a.sock", "remove vm1"
+    /* "apply vm1 /run/a.sock", "remove vm1"; "ahead vm1 /run/a.sock" where the netdev is awaited.
+     */
+    std::vector<std::string> calls;
     std::vector<std::string> dead_sockets;  // that it was to remove
     std::vector<std::string> faults;        // what a real engine must never be asked for
     schema::EngineStartParams start_params;

@@ -142,7 +142,7 @@ TEST_F(Provisioning, a_change_that_comes_while_the_engine_is_at_work_is_carried_
     settle();
     set_socket("vm1", "/run/2.sock");
     settle();
-    EXPECT_THAT(engine.calls, ElementsAre("apply vm1 /run/1.sock"));
+    EXPECT_THAT(engine.calls, ElementsAre("ahead vm1 /run/1.sock"));
     engine.let_outcomes_go();
     settle();
     EXPECT_EQ(served("vm1"), "/run/2.sock");

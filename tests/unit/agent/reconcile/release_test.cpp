@@ -35,9 +35,7 @@ TEST_F(Release, the_netdev_stays_until_the_engine_has_let_go) {
 
 TEST_F(Release, a_row_that_goes_while_the_engine_is_at_work_leaves_nothing) {
     start();
-    engine.hold_outcomes();
-    set_socket("vm1", "/run/1.sock");
-    settle();
+    begin_to_serve("vm1", "/run/1.sock");
     remove("vm1");
     settle();
     EXPECT_TRUE(netdevs.has("vm1")) << "the engine may have it open";

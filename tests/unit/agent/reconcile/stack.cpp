@@ -50,6 +50,7 @@ void Stack::start_agent() {
             const bool exists = rows_.contains(name) || other_rows.contains(name);
             boost::asio::post(*agent_io, [done = std::move(done), exists] { done(exists); });
         },
+        [this](const std::string &name) { return netdevs.devices.contains(name); },
         [this](const host::Handle &, std::function<void()> done) { refresh(std::move(done)); },
         [this](std::function<void()> done) { refresh(std::move(done)); },
         [this] { first_passes++; }, backoff, first_report_delay, mtu_patience});
@@ -132,6 +133,15 @@ void Stack::set(const std::string &name, schema::StringMap options,
 
 void Stack::set_socket(const std::string &name, const std::string &path) {
     set(name, sw(path));
+}
+
+void Stack::begin_to_serve(const std::string &name, const std::string &path) {
+    netdevs.hold();
+    set_socket(name, path);
+    settle();
+    engine.hold_outcomes();
+    netdevs.let_go();
+    settle();
 }
 
 void Stack::set_mtu(const std::string &name, int64_t mtu) {

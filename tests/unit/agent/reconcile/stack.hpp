@@ -54,6 +54,9 @@ class Stack : public testing::Test {
     void set(const std::string &name, schema::StringMap options,
              schema::StringMap external_ids = {});
     void set_socket(const std::string &name, const std::string &path);
+    /* A new port, up to the point where its netdev is there and the engine has been told to open
+     * it, whose outcomes are held. */
+    void begin_to_serve(const std::string &name, const std::string &path);
     /* What ovs-vswitchd writes. */
     void set_mtu(const std::string &name, int64_t mtu);
     /* On the VF of that number of FakeHost::add_pf(), by its PCI address. */

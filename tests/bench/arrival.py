@@ -2,6 +2,8 @@
 """How long until ports are there."""
 
 import contextlib
+import ctypes
+import os
 import select
 import socket
 import time
@@ -24,17 +26,44 @@ class Arrival(NamedTuple):
     ofport: float  # ...had been given a port number by ovs-vswitchd
 
 
+class News:
+    """Files that come into a folder (inotify(7)). To look for them again and again would take the
+    machine from those that make them."""
+
+    _CREATED, _MOVED_HERE = 0x100, 0x80
+
+    def __init__(self, folder: Path) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        mask = self._CREATED | self._MOVED_HERE
+        if self._fd < 0 or libc.inotify_add_watch(self._fd, os.fsencode(folder), mask) < 0:
+            raise OSError(ctypes.get_errno(), f"inotify of {folder}")
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def take(self) -> None:
+        os.read(self._fd, 1 << 16)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
 def arrive(database: Ovsdb, sockets: Mapping[str, Path], step: float,
            switch: bool = True) -> Arrival:
-    """Waits for the ports of those names and sockets, which were added just now. Connections stay
-    until all are there. Looks every `step` seconds, at one socket, the last that is missing, and
-    every fourth time at one row: looking at all would take the machine from those that work.
-    Without `switch` there is nobody to give an ofport."""
+    """Waits for the ports of those names and sockets, in one folder, which were added just now.
+    Connections stay until all are there. When a file has come into the folder, but not more often
+    than every `step` seconds, it looks at one socket, the last that is missing; and now and then at
+    one row. Without `switch` there is nobody to give an ofport."""
     begin = time.monotonic()
+    look_interval = max(4 * step, 0.002)
     to_connect, without_ofport = list(sockets), list(sockets) if switch else []
     asked: list[socket.socket] = []
-    connection = answer = ofport = next_look = begin
+    connection = answer = ofport = begin
+    next_look = begin + look_interval
     with contextlib.ExitStack() as closing:
+        news = closing.enter_context(
+            contextlib.closing(News(next(iter(sockets.values())).parent)))
         while to_connect or asked or without_ofport:
             if time.monotonic() - begin > BOUND:
                 raise RuntimeError(f"after {BOUND} s {len(to_connect)} ports take no connection, "
@@ -49,8 +78,17 @@ def arrive(database: Ovsdb, sockets: Mapping[str, Path], step: float,
                     ofports = database.ofports()
                     ofport = time.monotonic()
                     without_ofport = [name for name in without_ofport if ofports[name] <= 0]
-                next_look = time.monotonic() + 4 * step
-            for ready in select.select(asked, [], [], step)[0]:
+                next_look = time.monotonic() + look_interval
+            # One that is there may not listen yet.
+            is_close = to_connect and sockets[to_connect[-1]].exists()
+            until_look = max(0, next_look - time.monotonic()) if without_ofport else 1
+            pause = step if is_close else until_look
+            for ready in select.select([news, *asked], [], [], pause)[0]:
+                if ready is news:
+                    news.take()
+                    if len(sockets) > 1:
+                        time.sleep(step)
+                    continue
                 if not answered(ready):
                     raise RuntimeError("a port hung up instead of answering")
                 answer = time.monotonic()

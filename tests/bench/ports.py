@@ -82,7 +82,7 @@ def one_more(stack: Ours | OvsDpdk, database: Ovsdb, existing: int) -> Arrival:
     for number in range(REPETITIONS):
         name = f"x{existing}.{number}"
         database.add_ports("br0", {name: stack.columns(name)})
-        arrivals.append(arrive(database, {name: stack.socket(name)}, 0.0005))
+        arrivals.append(arrive(database, {name: stack.socket(name)}, 0.0001))
         database.delete_ports("br0", [name])
         until(lambda: not stack.socket(name).exists(), 30, 0.002)
         # The switch goes on being busy with the removal; and the vhost library, left to itself,

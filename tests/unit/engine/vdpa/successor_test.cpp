@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A front-end that connects before the vhost library has said that the one before has gone.
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <future>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/vhost/memory_guard.hpp"
 #include "engine/vhost/registry.hpp"
 #include "tests/device/test_device.hpp"
 #include "tests/unit/engine/vdpa/port_fixture.hpp"
@@ -21,6 +23,7 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::Not;
+using testing::SizeIs;
 
 /* Holds up the library's thread at the first descriptor of a round over those that it polls. What
  * happens meanwhile, it sees in the next round. */
@@ -170,6 +173,52 @@ TEST_F(SuccessorTest, GoesWithThePort) {
     next->release();
     EXPECT_FALSE(second->acknowledged());
     EXPECT_THAT(take_calls(), Not(Contains("dev_conf")));
+}
+
+/* The last descriptor of the library's list goes into a gap that an earlier one has left. */
+TEST_F(SuccessorTest, ThatIsHeardBeforeTheOneBeforeHasGoneMustConnectAgain) {
+    first->hang_up();
+    ASSERT_TRUE(eventually([](const auto &live) { return !live.connected; }));
+    schema::PortSpec earlier = spec("vdpa_test1");
+    earlier.socket.path = folder_ / "earlier.sock";
+    const auto gap = serve(earlier);
+    connect_first();
+    accept_a_round_earlier([&] {
+        gap->stop();
+        take_calls();
+    })->release();
+    EXPECT_FALSE(second->acknowledged());
+    FrontEnd third(folder_ / "vm1.sock");
+    ASSERT_TRUE(third.start(1));
+    EXPECT_TRUE(
+        eventually([](const auto &live) { return live.queues == 1 && live.connections == 3; }));
+    EXPECT_THAT(take_calls(),
+                ElementsAre("dev_close", "dev_cleanup", "set_features", "set_vring_state 0 1",
+                            "set_vring_state 1 1", "dev_conf"));
+}
+
+TEST_F(SuccessorTest, IsServedAfterOneThatTookItsMemoryAway) {
+    auto &guard = vhost::MemoryGuard::instance();
+    ASSERT_TRUE(guard.install());
+    while_the_library_is_at_work([&] {
+        ASSERT_THAT(connections(), SizeIs(1));
+        const int vid = connections().front();
+        const auto memory = vhost::shared_memory_of(vid);
+        ASSERT_THAT(memory, SizeIs(1));
+        ASSERT_EQ(::ftruncate(first->memory(), 0), 0);
+        EXPECT_EQ(*reinterpret_cast<const volatile char *>(memory.front().begin), 0);
+        ASSERT_THAT(guard.lost(), ElementsAre(vid));
+        port->on_memory_lost(vid);
+        EXPECT_EQ(reason_of(live()), "memory-lost");
+        second.emplace(folder_ / "vm1.sock");
+    });
+    ASSERT_TRUE(second && second->start(1));
+    EXPECT_TRUE(eventually([](const auto &live) {
+        return live.queues == 1 && live.connections == 2 && reason_of(live).empty();
+    }));
+    EXPECT_THAT(take_calls(),
+                ElementsAre("dev_close", "dev_cleanup", "set_features", "set_vring_state 0 1",
+                            "set_vring_state 1 1", "dev_conf"));
 }
 
 }  // namespace

@@ -81,8 +81,9 @@ def one_more(stack: Ours | OvsDpdk, database: Ovsdb, existing: int) -> Arrival:
     arrivals = []
     for number in range(REPETITIONS):
         name = f"x{existing}.{number}"
-        database.add_ports("br0", {name: stack.columns(name)})
-        arrivals.append(arrive(database, {name: stack.socket(name)}, 0.0001))
+        arrivals.append(arrive(
+            database, {name: stack.socket(name)},
+            lambda name=name: database.add_ports("br0", {name: stack.columns(name)}), 0.0001))
         database.delete_ports("br0", [name])
         until(lambda: not stack.socket(name).exists(), 30, 0.002)
         # The switch goes on being busy with the removal; and the vhost library, left to itself,
@@ -94,8 +95,9 @@ def one_more(stack: Ours | OvsDpdk, database: Ovsdb, existing: int) -> Arrival:
 def add_many(stack: Ours | OvsDpdk, database: Ovsdb, names: list[str],
              switch: bool = True) -> Arrival:
     """Counted from the reply to one transaction that adds all."""
-    database.add_ports("br0", {name: stack.columns(name) for name in names})
-    return arrive(database, {name: stack.socket(name) for name in names}, 0.005, switch)
+    columns = {name: stack.columns(name) for name in names}
+    return arrive(database, {name: stack.socket(name) for name in names},
+                  lambda: database.add_ports("br0", columns), 0.005, switch)
 
 
 def delete_many(stack: Ours | OvsDpdk, database: Ovsdb, names: list[str]) -> None:

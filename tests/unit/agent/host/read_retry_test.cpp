@@ -123,15 +123,12 @@ TEST_F(ReadRetryTest, is_not_put_off_by_failures_that_go_on) {
 
 TEST_F(ReadRetryTest, nothing_is_called_once_it_has_worked_though_the_time_had_come) {
     std::optional<RetryTimer> timer(std::in_place, io,
-                                    RetryIntervals{milliseconds(1), milliseconds(1)});
+                                    RetryIntervals{milliseconds(0), milliseconds(0)});
     int acts = 0;
     timer->after_failure([&acts] { acts++; });
-    const auto end = std::chrono::steady_clock::now() + milliseconds(2);
     boost::asio::steady_timer first(io, std::chrono::steady_clock::time_point::min());
     // Both are due when the loop looks; the one that ends the other is called first.
     first.async_wait([&](const auto & /*error*/) { timer.reset(); });
-    while (std::chrono::steady_clock::now() < end) {
-    }
     io.run_for(std::chrono::seconds(5));
     ASSERT_TRUE(io.stopped());
     EXPECT_EQ(acts, 0);

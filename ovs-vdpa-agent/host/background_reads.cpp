@@ -28,8 +28,8 @@ struct BackgroundReads::Shared {
     BackgroundReads *owner = nullptr;
 };
 
-BackgroundReads::BackgroundReads(boost::asio::io_context &io)
-    : io_(io), shared_(std::make_shared<Shared>()) {
+BackgroundReads::BackgroundReads(boost::asio::io_context &io, size_t most_threads)
+    : io_(io), most_threads_(most_threads), shared_(std::make_shared<Shared>()) {
     shared_->io = &io;
     shared_->owner = this;
 }
@@ -54,8 +54,11 @@ void BackgroundReads::run(const std::string &key, Read read, std::function<void(
 void BackgroundReads::start(const std::string &key) {
     Entry &entry = entries_.at(key);
     entry.is_busy = true;
-    entry.running = std::exchange(entry.next, {});
-    auto work = [shared = shared_, key, read = std::move(entry.running.read)] {
+    if (threads_ >= most_threads_) {
+        waiting_.push_back(key);
+        return;
+    }
+    auto work = [shared = shared_, key, read = entry.next.read] {
         const auto begin = processor_time();
         Answer answer = read();
         const auto cost = processor_time() - begin;
@@ -69,37 +72,60 @@ void BackgroundReads::start(const std::string &key) {
         }
     };
     try {
-        std::thread(work).detach();
+        std::thread(std::move(work)).detach();
     } catch (const std::system_error &error) {
-        module.error(limit, std::string("no thread can be made: ") + error.what());
-        work();
+        // Late is better than to have the control thread wait.
+        module.error(limit,
+                     std::string("no thread can be made, which is tried again: ") + error.what());
+        rest(key, longest_pause);
+        return;
+    }
+    threads_++;
+    entry.done = std::exchange(entry.next, {}).done;
+}
+
+void BackgroundReads::start_waiting() {
+    while (!waiting_.empty() && threads_ < most_threads_) {
+        const std::string key = std::move(waiting_.front());
+        waiting_.pop_front();
+        start(key);
     }
 }
 
 void BackgroundReads::finish(const std::string &key, const Answer &answer,
                              std::chrono::nanoseconds cost) {
     const std::shared_ptr<Shared> shared = shared_;
-    Job finished = std::move(entries_.at(key).running);
+    const auto finished = std::exchange(entries_.at(key).done, {});
     answer();
-    for (const auto &done : finished.done) {
+    for (const auto &done : finished) {
         done();
     }
     if (!shared->owner) {
         return;
     }
+    threads_--;
+    start_waiting();
+    rest(key, std::min<std::chrono::nanoseconds>(pause_factor * cost, longest_pause));
+}
+
+void BackgroundReads::rest(const std::string &key, std::chrono::nanoseconds pause) {
     Entry &entry = entries_.at(key);
-    const auto pause = std::min<std::chrono::nanoseconds>(pause_factor * cost, longest_pause);
     entry.pause.expires_after(pause);
-    entry.pause.async_wait([shared, key](const boost::system::error_code &error) {
-        if (error || !shared->owner) {
-            return;
-        }
-        Entry &rested = shared->owner->entries_.at(key);
-        rested.is_busy = false;
-        if (rested.next.read) {
-            shared->owner->start(key);
+    entry.pause.async_wait([shared = shared_, key](const boost::system::error_code &error) {
+        if (!error && shared->owner) {
+            shared->owner->end_rest(key);
         }
     });
+}
+
+/* A key that nothing is asked of is not kept: others choose what keys there are. */
+void BackgroundReads::end_rest(const std::string &key) {
+    Entry &entry = entries_.at(key);
+    if (entry.next.read) {
+        start(key);
+    } else {
+        entries_.erase(key);
+    }
 }
 
 }  // namespace vdpa::agent::host

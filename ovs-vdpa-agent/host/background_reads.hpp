@@ -4,6 +4,9 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -12,10 +15,11 @@
 
 namespace vdpa::agent::host {
 
-/* Reads what the kernel may take seconds to tell. It handles a netlink request in the call that
- * sends it, so the sender waits for whoever is at work on the device: for an eswitch that changes
- * its mode (devl_lock), for a vDPA device that is deleted while it is open (vdpa_dev_lock). Hence
- * each read has a thread of its own for as long as it lasts, and none holds up another.
+/* Reads what the kernel may take seconds to tell, or a name service minutes. The kernel handles a
+ * netlink request in the call that sends it, so the sender waits for whoever is at work on the
+ * device: for an eswitch that changes its mode (devl_lock), for a vDPA device that is deleted while
+ * it is open (vdpa_dev_lock). Hence each read has a thread of its own for as long as it lasts, and
+ * none holds up another.
  *
  * Lives on the control thread. */
 class BackgroundReads {
@@ -24,8 +28,9 @@ class BackgroundReads {
     using Answer = std::function<void()>;
     using Read = std::function<Answer()>;
 
-    explicit BackgroundReads(boost::asio::io_context &io);
-    /* Answers that are still to come are dropped. A thread that waits in the kernel is not waited
+    /* Beyond `most_threads` at a time, reads wait for others to end. */
+    explicit BackgroundReads(boost::asio::io_context &io, size_t most_threads = SIZE_MAX);
+    /* Answers that are still to come are dropped. A thread that still waits is not waited
      * for: it holds nothing but what `read` does. */
     ~BackgroundReads();
 
@@ -35,6 +40,9 @@ class BackgroundReads {
      * `read` must own all it uses, and not throw. */
     void run(const std::string &key, Read read, std::function<void()> done = {});
 
+    /* How many there are of which something is read, or was a moment ago. */
+    size_t keys() const { return entries_.size(); }
+
   private:
     struct Job {
         Read read;
@@ -42,9 +50,9 @@ class BackgroundReads {
     };
     struct Entry {
         explicit Entry(boost::asio::io_context &io) : pause(io) {}
-        Job running;
-        Job next;  // without `read`: none
-        bool is_busy = false;
+        std::vector<std::function<void()>> done;  // of the read that is under way
+        Job next;                                 // without `read`: none
+        bool is_busy = false;  // a read is under way, waits for a thread, or has just been
         boost::asio::steady_timer pause;
     };
     /* What the threads know of this; `owner` is null once it has gone, and is only used on the
@@ -52,11 +60,17 @@ class BackgroundReads {
     struct Shared;
 
     void start(const std::string &key);
+    void start_waiting();
     void finish(const std::string &key, const Answer &answer, std::chrono::nanoseconds cost);
+    void rest(const std::string &key, std::chrono::nanoseconds pause);
+    void end_rest(const std::string &key);
 
     boost::asio::io_context &io_;
+    const size_t most_threads_;
     std::shared_ptr<Shared> shared_;
     std::map<std::string, Entry> entries_;
+    size_t threads_ = 0;
+    std::deque<std::string> waiting_;  // keys, for a thread
 };
 
 }  // namespace vdpa::agent::host

@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <future>
@@ -115,6 +117,58 @@ TEST_F(BackgroundReadsTest, leave_time_for_others) {
     ASSERT_TRUE(until([&] { return heard.size() == 4; }));
     // A third of the nominal pauses, for where the processor time is less than the time.
     EXPECT_GT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(80));
+}
+
+TEST_F(BackgroundReadsTest, take_no_more_threads_than_they_may) {
+    BackgroundReads reads(io, 2);
+    std::promise<void> other_gate;
+    reads.run("a", waiting("a", opened));
+    reads.run("b", waiting("b", other_gate.get_future().share()));
+    ASSERT_TRUE(until([this] { return started == 2; }));
+    reads.run("c", quick("c"));
+    reads.run("d", quick("d"));
+    EXPECT_EQ(io.poll(), 0U);
+    EXPECT_EQ(started, 2);
+    other_gate.set_value();
+    ASSERT_TRUE(until([this] { return heard.size() == 3; }));
+    EXPECT_THAT(heard, ElementsAre("b", "c", "d"));
+    gate.set_value();
+    ASSERT_TRUE(until([this] { return heard.size() == 4; }));
+}
+
+TEST_F(BackgroundReadsTest, forget_what_nothing_is_asked_of) {
+    BackgroundReads reads(io);
+    for (int i = 0; i < 20; i++) {
+        reads.run(std::to_string(i), quick("a"));
+    }
+    EXPECT_EQ(reads.keys(), 20U);
+    EXPECT_TRUE(until([&] { return reads.keys() == 0; }));
+    EXPECT_EQ(heard.size(), 20U);
+}
+
+/* In a process of its own, which is the only one of its user: root may have any number of threads.
+ */
+TEST_F(BackgroundReadsTest, never_take_the_control_thread_and_are_made_up_for) {
+    const auto act = [this] {
+        constexpr uid_t lonely = 3'111'222;
+        const rlimit none{0, 1000};
+        if ((::getuid() == 0 && ::setuid(lonely) != 0) || ::setrlimit(RLIMIT_NPROC, &none) != 0) {
+            ::_exit(2);
+        }
+        BackgroundReads reads(io);
+        std::thread::id reader;
+        reads.run("a", [&] {
+            reader = std::this_thread::get_id();
+            return [this] { heard.emplace_back("a"); };
+        });
+        if (reader != std::thread::id()) {
+            ::_exit(3);
+        }
+        const rlimit some{1000, 1000};
+        ::setrlimit(RLIMIT_NPROC, &some);
+        ::_exit(until([this] { return !heard.empty(); }) ? 0 : 4);
+    };
+    EXPECT_EXIT(act(), testing::ExitedWithCode(0), "");
 }
 
 TEST_F(BackgroundReadsTest, are_dropped_with_their_owner) {

@@ -37,6 +37,7 @@ Expected<std::unique_ptr<ControlThread>> ControlThread::start(const Settings &se
 ControlThread::ControlThread(const Settings &settings, const host::OwnedFile &record,
                              host::Taps taps, Outputs outputs)
     : work_(io_.get_executor()),
+      accounts_(io_, [this](const auto &account) { reconciler_.account_changed(account); }),
       service_manager_(io_),
       netdevs_(io_, std::move(taps)),
       representors_(io_, record),
@@ -121,6 +122,7 @@ void ControlThread::resync() {
             }
         }
         inventory_.refresh_vdpa();
+        accounts_.refresh();
         for (const auto &engine : engines_) {
             engine->refresh();
         }

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "ovs-vdpa-agent/config/accounts.hpp"
+#include "ovs-vdpa-agent/config/account_cache.hpp"
 #include "ovs-vdpa-agent/engine/client.hpp"
 #include "ovs-vdpa-agent/host/inventory_monitor.hpp"
 #include "ovs-vdpa-agent/host/link_monitor.hpp"
@@ -45,8 +45,8 @@ class ControlThread {
 
     void database_changed(ovs::Changes changes);
     void connection_changed(ovs::ConnectionState state);
-    /* Reads anew what is heard by notifications otherwise: the netdevs and devices of the host, and
-     * what the engines run. The database is the caller's. */
+    /* Reads anew what is heard by notifications otherwise, or by nothing at all: the netdevs,
+     * devices and accounts of the host, and what the engines run. The database is the caller's. */
     void resync();
     void stats(std::string port, bool reset, reconcile::Reconciler::StatsReply done);
     const report::Board &board() const { return board_; }
@@ -58,7 +58,7 @@ class ControlThread {
 
     boost::asio::io_context io_;
     boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
-    config::HostAccounts accounts_;
+    config::AccountCache accounts_;
     report::Board board_;
     ServiceManager service_manager_;
     host::NetdevWorker netdevs_;

@@ -3,26 +3,46 @@
 
 #include <sys/types.h>
 
-#include <optional>
+#include <compare>
 #include <string>
 
 namespace vdpa::agent::config {
 
-/* Users and groups of this host by name or number. */
+/* A user or a group as somebody has written it. */
+struct AccountName {
+    enum class Kind { user, group };
+
+    Kind kind = Kind::user;
+    std::string name;
+
+    /* As it is spoken of: "user qemu". */
+    std::string text() const { return (kind == Kind::user ? "user " : "group ") + name; }
+    auto operator<=>(const AccountName &) const = default;
+};
+
+/* What is known of one. */
+struct Account {
+    enum class State { unknown, missing, found };
+
+    State state = State::unknown;
+    id_t id = 0;  // when it is found
+
+    bool operator==(const Account &) const = default;
+};
+
+/* What the digits of `name` come to, which need nobody's answer; unknown if it is no number. */
+Account numeric_account(const std::string &name);
+
+/* Users and groups of this host. */
 class Accounts {
   public:
     virtual ~Accounts() = default;
-    /* The number, or nothing if there is no such user or group. */
-    virtual std::optional<uid_t> user(const std::string &name) const = 0;
-    virtual std::optional<gid_t> group(const std::string &name) const = 0;
-};
-
-/* The host's own, by getpwnam_r(3) and getgrnam_r(3). A lookup may take as long as the host's name
- * service does; users of virtual machine monitors are local. */
-class HostAccounts : public Accounts {
-  public:
-    std::optional<uid_t> user(const std::string &name) const override;
-    std::optional<gid_t> group(const std::string &name) const override;
+    /* What is known of it, at once. Numbers always are. */
+    virtual Account find(const AccountName &name) const = 0;
+    /* Has it found out, anew if it is known; until there is another answer the last one holds. */
+    virtual void look_up(const AccountName &name) = 0;
+    /* Nobody names it any more. */
+    virtual void forget(const AccountName &name) = 0;
 };
 
 }  // namespace vdpa::agent::config

@@ -100,39 +100,63 @@ void check_name_and_type(const ovs::InterfaceRow &row, std::vector<Error> &error
     }
 }
 
-/* Fills in the numbers of an owner, or says which name is unknown. */
-void resolve_owner(const schema::Owner &owner, const std::string &column, const Accounts &accounts,
-                   schema::SocketSpec &socket, std::vector<Error> &errors) {
-    const std::string text =
-        column + "vdpa-socket-owner=" + owner.user + (owner.group.empty() ? "" : ":" + owner.group);
-    if (!owner.user.empty()) {
-        if (const auto uid = accounts.user(owner.user)) {
-            socket.uid = *uid;
-        } else {
-            errors.push_back({Reason::bad_socket_owner, text + ": there is no user " + owner.user});
-        }
+/* The owner that a socket is to have, as far as it is known. */
+struct SocketOwner {
+    std::set<AccountName> accounts;  // that have to do with it
+    std::optional<id_t> uid;
+    std::optional<id_t> gid;
+    std::optional<Error> problem;
+    std::optional<Error> unresolved;
+};
+
+std::optional<id_t> find_account(const AccountName &name, const std::string &key,
+                                 const Accounts &accounts, SocketOwner &owner) {
+    if (name.name.empty()) {
+        return std::nullopt;
     }
-    if (!owner.group.empty()) {
-        if (const auto gid = accounts.group(owner.group)) {
-            socket.gid = *gid;
-        } else {
-            errors.push_back(
-                {Reason::bad_socket_owner, text + ": there is no group " + owner.group});
-        }
+    owner.accounts.insert(name);
+    const Account account = accounts.find(name);
+    if (account.state == Account::State::found) {
+        return account.id;
     }
+    if (account.state == Account::State::missing) {
+        owner.problem = owner.problem.value_or(
+            Error{Reason::bad_socket_owner, key + ": there is no " + name.text()});
+        return std::nullopt;
+    }
+    owner.unresolved = owner.unresolved.value_or(
+        Error{Reason::owner_unresolved,
+              key + ": the host's account database (NSS) has not said yet who " + name.text() +
+                  " is: see whether getent(1) tells it, or give a number"});
+    return std::nullopt;
+}
+
+/* That of the row, or else the host's default, as a whole. */
+SocketOwner owner_of(const InterfaceOptions &options, const HostConfig &host,
+                     const Accounts &accounts) {
+    const auto &text = options.socket_owner ? options.socket_owner : host.options.socket_owner;
+    SocketOwner owner;
+    if (!text) {
+        return owner;
+    }
+    const std::string key = std::string(options.socket_owner ? "" : "Open_vSwitch other_config:") +
+                            "vdpa-socket-owner=" + text->user +
+                            (text->group.empty() ? "" : ":" + text->group);
+    owner.uid = find_account({AccountName::Kind::user, text->user}, key, accounts, owner);
+    owner.gid = find_account({AccountName::Kind::group, text->group}, key, accounts, owner);
+    return owner;
 }
 
 schema::SocketSpec socket_of(const InterfaceOptions &options, const HostConfig &host,
-                             const Accounts &accounts, std::vector<Error> &errors) {
+                             const SocketOwner &owner, std::vector<Error> &errors) {
     schema::SocketSpec socket;
     socket.path = options.socket.value_or("");
     socket.mode = options.socket_mode;
     socket.perms = options.socket_perms.value_or(host.options.socket_perms.value_or(default_perms));
-    if (options.socket_owner) {
-        resolve_owner(*options.socket_owner, "", accounts, socket, errors);
-    } else if (host.options.socket_owner) {
-        resolve_owner(*host.options.socket_owner, "Open_vSwitch other_config:", accounts, socket,
-                      errors);
+    socket.uid = owner.uid;
+    socket.gid = owner.gid;
+    if (owner.problem) {
+        errors.push_back(*owner.problem);
     }
     // What is to confine sockets and cannot be read must not let them go anywhere.
     const auto unreadable = std::ranges::find(host.errors, Reason::bad_sock_dirs, &Error::reason);
@@ -175,10 +199,11 @@ ParsedRow parse_row(const ovs::InterfaceRow &row, const HostConfig &host,
         errors.push_back({Reason::bad_socket_path, "vdpa-socket is missing"});
     }
 
+    SocketOwner owner = owner_of(options, host, accounts);
     PortConfig config;
     config.name = row.name;
     config.engine.name = row.name;
-    config.engine.socket = socket_of(options, host, accounts, errors);
+    config.engine.socket = socket_of(options, host, owner, errors);
     read_device(row, options, config, errors);
     config.engine.max_queues = options.max_queues;
     config.engine.packed = options.packed;
@@ -201,6 +226,8 @@ ParsedRow parse_row(const ovs::InterfaceRow &row, const HostConfig &host,
     const auto state = status_of(row, schema::key::vdpa_state);
     return {row.name,
             std::move(result),
+            std::move(owner.unresolved),
+            std::move(owner.accounts),
             std::move(notices),
             status_of(row, schema::key::vdpa_served_socket),
             status_of(row, schema::key::vdpa_function),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,10 @@ struct ParsedRow {
     std::string name;
     /* The first thing wrong with the row stands for all of them. */
     Expected<PortConfig> config;
+    /* Why the owner of the socket is not known yet, and not in `config` therefore. */
+    std::optional<Error> unresolved;
+    /* Users and groups that the row names, or the host's default for it. */
+    std::set<AccountName> accounts;
     /* What the row says that is not wrong, but that its owner has to know. */
     std::vector<Error> notices;
     /* Where, and with which VF or SF, the row's own status says it was served; breaks the tie

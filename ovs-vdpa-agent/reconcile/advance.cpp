@@ -66,7 +66,17 @@ void Reconciler::advance(Port &port) {
         return;
     }
     const auto problem = accept(port);
-    if (problem && !(port.was_served && port.wanted)) {
+    const bool is_unresolved = problem && problem == port.parsed->unresolved;
+    const bool has_settings = port.was_served && port.wanted;
+    if (is_unresolved && !has_settings) {
+        // The answer mostly comes at once, and what it has on the host may be what it will need.
+        report(port,
+               is_owner_overdue(port) ? unmet(Condition::config, *problem)
+                                      : under_way(Condition::config),
+               unknown_keys_of(port));
+        return;
+    }
+    if (problem && !has_settings) {
         // After a restart of the agent only the engine knows whether the row was good once.
         if (!may_be_served(port)) {
             release(port);
@@ -75,7 +85,7 @@ void Reconciler::advance(Port &port) {
         return;
     }
     std::vector<Error> notices = notices_of(port);
-    if (problem) {
+    if (problem && !is_unresolved) {
         notices.insert(notices.begin(), goes_on(*problem));
     }
     Verdict verdict = first_unmet(port);
@@ -106,6 +116,10 @@ Verdict Reconciler::first_unmet(Port &port) {
 /* What the owner of the row has to know, the most important first. */
 std::vector<Error> Reconciler::notices_of(const Port &port) const {
     std::vector<Error> notices;
+    if (port.parsed->unresolved && is_owner_overdue(port)) {
+        notices.push_back(*port.parsed->unresolved);
+        notices.back().detail += "; until then the port goes on with the settings it had";
+    }
     if (const auto rival = rival_of(port)) {
         notices.push_back(*rival);
     }

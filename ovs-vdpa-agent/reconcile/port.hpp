@@ -71,6 +71,8 @@ struct VdpaAsset : Asset {
  *          | yes          TAP deleted, forgotten
  *      row valid, no conflict --no--> invalid; or, if it is being served, goes on with
  *          | yes                      the last good settings (config-rejected)
+ *      owner of the socket known --no--> waiting, with what it has on the host left as it is; or,
+ *          | yes                         if it is being served, goes on as before
  *      PF in switchdev mode --no--> waiting, or what becomes of the PF's preparation
  *          | yes
  *      VF or SF there --no--> waiting; the engine lets go of a device that has vanished
@@ -102,6 +104,8 @@ struct Port {
     /* From the database; none when there is no such vDPA row (any more). */
     std::optional<ovs::InterfaceRow> row;
     std::optional<config::ParsedRow> parsed;
+    /* Until when the owner of its socket is awaited in silence; none: it is known. */
+    std::optional<std::chrono::steady_clock::time_point> owner_due;
     /* What the device that the row asks for comes to now; none: it asks for none, or nothing is
      * known of the host yet. */
     std::optional<Expected<Plan>> candidate;

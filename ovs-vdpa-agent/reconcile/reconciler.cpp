@@ -91,6 +91,9 @@ void Reconciler::database_changed(ovs::Changes changes) {
 }
 
 void Reconciler::lose_row(Port &lost) {
+    if (lost.parsed) {
+        note_accounts(lost.name, lost.parsed->accounts, {});
+    }
     lost.row.reset();
     lost.parsed.reset();
     lost.try_afresh();
@@ -99,18 +102,26 @@ void Reconciler::lose_row(Port &lost) {
 
 void Reconciler::take_row(ovs::InterfaceRow row) {
     Port &changed = port(row.name);
-    auto parsed = config::parse_row(row, host_, env_.accounts);
     changed.row = std::move(row);
-    take_parsed(changed, std::move(parsed));
+    if (read_row(changed)) {
+        look_up_accounts(changed);
+    }
 }
 
-void Reconciler::take_parsed(Port &changed, config::ParsedRow parsed) {
+bool Reconciler::read_row(Port &read) {
+    auto parsed = config::parse_row(*read.row, host_, env_.accounts);
     // ovs-vswitchd writes to the row too, which is no reason to hurry.
-    if (!changed.parsed || changed.parsed->config != parsed.config) {
-        changed.try_afresh();
+    const bool differs = !read.parsed || read.parsed->config != parsed.config ||
+                         read.parsed->unresolved != parsed.unresolved;
+    if (differs) {
+        read.owner_due.reset();
+        read.try_afresh();
     }
-    changed.parsed = std::move(parsed);
-    wake(changed.name);
+    note_accounts(read.name, read.parsed ? read.parsed->accounts : decltype(parsed.accounts)(),
+                  parsed.accounts);
+    read.parsed = std::move(parsed);
+    wake(read.name);
+    return differs;
 }
 
 void Reconciler::take_global(const ovs::GlobalRow &row) {
@@ -127,8 +138,8 @@ void Reconciler::take_global(const ovs::GlobalRow &row) {
     }
     // Defaults may have changed for every port.
     for (const auto &[name, known] : ports_) {
-        if (known->row) {
-            take_parsed(*known, config::parse_row(*known->row, host_, env_.accounts));
+        if (known->row && read_row(*known)) {
+            look_up_accounts(*known);
         }
     }
     wake_host();

@@ -37,7 +37,7 @@ class Reconciler : public engine::EngineListener {
         host::RepresentorService &representors;
         host::PfService &pfs;
         host::VdpaService &vdpas;
-        const config::Accounts &accounts;
+        config::Accounts &accounts;
         report::Board &board;
         std::function<void(std::vector<ovs::StatusUpdate>)> set_status;
         /* Whether there is an Interface row of that name, be it a vDPA port or not; answers later,
@@ -59,6 +59,9 @@ class Reconciler : public engine::EngineListener {
         std::chrono::milliseconds first_report_delay{100};
         /* How long a vDPA device is not made yet, for ovs-vswitchd to tell the port's MTU. */
         std::chrono::milliseconds mtu_patience{1000};
+        /* For how long nothing is said of an owner that is not known yet, and after how long an
+         * account that is not there, or could not be told, is looked up again. */
+        std::chrono::milliseconds account_patience{1000};
     };
 
     explicit Reconciler(Environment environment);
@@ -70,6 +73,8 @@ class Reconciler : public engine::EngineListener {
     /* Something happened to a netdev of that name, whose present index is given, or none; and
      * whether its flags are as ensure_tap() leaves them. */
     void netdev_changed(const std::string &name, std::optional<int> ifindex, bool is_set_up = true);
+    /* What is known of that user or group has become something else. */
+    void account_changed(const config::AccountName &name);
     /* What this host has, whole, and whenever it has become something else. Until it is told for
      * the first time, ports on devices are left as they are. */
     void inventory_changed(std::shared_ptr<const host::Inventory> inventory);
@@ -112,7 +117,8 @@ class Reconciler : public engine::EngineListener {
     /* reconciler.cpp: what is heard from the database, and the passes */
     Port &port(const std::string &name);
     void take_row(ovs::InterfaceRow row);
-    void take_parsed(Port &port, config::ParsedRow parsed);
+    /* Whether the row now asks for something else. */
+    bool read_row(Port &port);
     void lose_row(Port &port);
     void take_global(const ovs::GlobalRow &row);
     void wake(const std::string &name);
@@ -122,6 +128,13 @@ class Reconciler : public engine::EngineListener {
     void act();
     bool may_act() const;
     bool may_report() const;
+
+    /* accounts.cpp: the users and groups that rows name */
+    void note_accounts(const std::string &port, const std::set<config::AccountName> &before,
+                       const std::set<config::AccountName> &now);
+    void look_up_accounts(const Port &port);
+    void look_up_again(Port &port);
+    bool is_owner_overdue(const Port &port) const;
 
     /* owned.cpp: what an earlier agent left */
     void read_owned();
@@ -252,6 +265,7 @@ class Reconciler : public engine::EngineListener {
     Claims claims_;    // what ports want of which there is one: sockets, functions, devices
     Claims holders_;   // what they have of it
     Claims watchers_;  // what of the host concerns them
+    std::map<config::AccountName, Claims::Names> named_by_;  // ports, by what their rows name
     Pfs pfs_;
     std::shared_ptr<const host::Inventory> inventory_;  // as acted upon; null: not known yet
     FunctionsByDevice functions_;                       // of inventory_

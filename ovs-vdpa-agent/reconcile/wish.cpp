@@ -51,6 +51,23 @@ bool is_on_same_bus(const host::Handle &vf, const host::Handle &pf) {
     return vf.bus == pf.bus && bus(vf) == bus(pf);
 }
 
+/* The settings of a row that can be served. While the owner of the socket is not known, one that is
+ * there already keeps the owner it has; none: it is another socket, and nobody may connect to it
+ * before it has its owner. */
+std::optional<config::PortConfig> settings_of(const Port &port, bool goes_on) {
+    config::PortConfig settings = *port.parsed->config;
+    if (!port.parsed->unresolved) {
+        return settings;
+    }
+    if (!goes_on) {
+        return std::nullopt;
+    }
+    const schema::SocketSpec &present = port.wanted->engine.socket;
+    settings.engine.socket.uid = present.uid;
+    settings.engine.socket.gid = present.gid;
+    return settings.engine.socket == present ? std::optional(settings) : std::nullopt;
+}
+
 }  // namespace
 
 Expected<Plan> Reconciler::find(const config::PortConfig &config) const {
@@ -86,16 +103,7 @@ void Reconciler::replan(Port &port) {
 }
 
 std::optional<Error> Reconciler::accept(Port &port) {
-    // A user or group may be made at any time, and nothing tells us of it.
-    if (!port.parsed->config && port.parsed->config.error().reason == Reason::bad_socket_owner) {
-        if (port.retrying) {
-            port.parsed = config::parse_row(*port.row, host_, env_.accounts);
-            examine(port);
-        }
-        if (!port.parsed->config) {
-            retry_later(port, port.parsed->config.error());
-        }
-    }
+    look_up_again(port);
     const auto &config = port.parsed->config;
     const bool goes_on = port.was_served && port.wanted;
     std::optional<Error> problem;
@@ -114,11 +122,16 @@ std::optional<Error> Reconciler::accept(Port &port) {
         }
     }
     problem = problem ? problem : lost_to(port);
+    std::optional<config::PortConfig> settings;
+    if (!problem) {
+        settings = settings_of(port, goes_on);
+        problem = settings ? problem : port.parsed->unresolved;
+    }
     if (problem) {
         replan(port);
         return problem;
     }
-    port.wanted = *config;
+    port.wanted = std::move(*settings);
     port.is_adopted = false;
     port.wanted_things = claims_.by(port.name);
     port.plan.reset();

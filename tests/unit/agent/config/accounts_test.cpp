@@ -3,31 +3,38 @@
 
 #include <gtest/gtest.h>
 
+#include "ovs-vdpa-agent/config/name_service.hpp"
+
 namespace vdpa::agent::config {
 namespace {
 
-TEST(HostAccounts, finds_users_and_groups_by_name) {
-    const HostAccounts accounts;
-    EXPECT_EQ(accounts.user("root"), 0U);
-    EXPECT_EQ(accounts.group("root"), 0U);
-    EXPECT_EQ(accounts.user("no such user"), std::nullopt);
-    EXPECT_EQ(accounts.group("no such group"), std::nullopt);
+constexpr Account missing{Account::State::missing, 0};
+constexpr Account found(id_t id) {
+    return {Account::State::found, id};
 }
 
-TEST(HostAccounts, takes_numbers_whether_there_is_an_account_or_not) {
-    const HostAccounts accounts;
-    EXPECT_EQ(accounts.user("64055"), 64055U);
-    EXPECT_EQ(accounts.group("4294967294"), 4294967294U);
+TEST(NumericAccount, is_its_number) {
+    EXPECT_EQ(numeric_account("0"), found(0));
+    EXPECT_EQ(numeric_account("64055"), found(64055));
+    EXPECT_EQ(numeric_account("4294967294"), found(4294967294));
 }
 
-TEST(HostAccounts, does_not_take_the_number_that_leaves_an_owner_as_it_is) {
-    EXPECT_EQ(HostAccounts().user("4294967295"), std::nullopt);
+TEST(NumericAccount, is_none_that_leaves_an_owner_as_it_is_or_is_too_large) {
+    EXPECT_EQ(numeric_account("4294967295"), missing);
+    EXPECT_EQ(numeric_account("99999999999"), missing);
 }
 
-TEST(HostAccounts, does_not_take_what_only_begins_with_a_number) {
-    for (const char *text : {"12x", "-1", "+1", " 1", "1 ", "0x10", "99999999999"}) {
-        EXPECT_EQ(HostAccounts().user(text), std::nullopt) << text;
+TEST(NumericAccount, is_digits_only) {
+    for (const char *text : {"", "qemu", "12x", "-1", "+1", " 1", "1 ", "0x10"}) {
+        EXPECT_EQ(numeric_account(text), Account()) << text;
     }
+}
+
+TEST(NameService, finds_users_and_groups_by_name) {
+    EXPECT_EQ(ask_name_service({AccountName::Kind::user, "root"}), found(0));
+    EXPECT_EQ(ask_name_service({AccountName::Kind::group, "root"}), found(0));
+    EXPECT_EQ(ask_name_service({AccountName::Kind::user, "no such user"}), missing);
+    EXPECT_EQ(ask_name_service({AccountName::Kind::group, "no such group"}), missing);
 }
 
 }  // namespace

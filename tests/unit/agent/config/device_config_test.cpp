@@ -16,8 +16,9 @@ using testing::IsEmpty;
 
 class NoAccounts : public Accounts {
   public:
-    std::optional<uid_t> user(const std::string &) const override { return std::nullopt; }
-    std::optional<gid_t> group(const std::string &) const override { return std::nullopt; }
+    Account find(const AccountName &) const override { return {}; }
+    void look_up(const AccountName &) override {}
+    void forget(const AccountName &) override {}
 };
 
 /* A row that asks for a device, and what is made of it. */

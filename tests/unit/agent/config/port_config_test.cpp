@@ -20,12 +20,18 @@ using testing::IsEmpty;
 
 class FakeAccounts : public Accounts {
   public:
-    std::optional<uid_t> user(const std::string &name) const override {
-        return name == "qemu" ? std::optional<uid_t>(64) : std::nullopt;
+    Account find(const AccountName &name) const override {
+        const bool is_user = name.kind == AccountName::Kind::user;
+        if (name.name == "slow") {
+            return {};
+        }
+        if (name.name == (is_user ? "qemu" : "kvm")) {
+            return {Account::State::found, is_user ? 64U : 104U};
+        }
+        return {Account::State::missing, 0};
     }
-    std::optional<gid_t> group(const std::string &name) const override {
-        return name == "kvm" ? std::optional<gid_t>(104) : std::nullopt;
-    }
+    void look_up(const AccountName &) override { FAIL() << "reading a row asks nobody"; }
+    void forget(const AccountName &) override {}
 };
 
 /* A row that can be served, and what is made of it. */
@@ -200,6 +206,37 @@ TEST_F(PortConfigTest, takes_owner_and_permissions_from_the_host_s_defaults) {
     EXPECT_EQ(spec().socket.uid, std::nullopt) << "the host's owner is replaced as a whole";
     EXPECT_EQ(spec().socket.gid, 104U);
     EXPECT_EQ(spec().socket.perms, 0666U);
+}
+
+TEST_F(PortConfigTest, says_whose_account_is_not_known_yet) {
+    row.options["vdpa-socket-owner"] = "qemu:slow";
+    const ParsedRow parsed = parse();
+    ASSERT_TRUE(parsed.config) << "what else the row says counts already";
+    ASSERT_TRUE(parsed.unresolved);
+    EXPECT_EQ(parsed.unresolved->reason, Reason::owner_unresolved);
+    EXPECT_THAT(parsed.unresolved->detail,
+                AllOf(HasSubstr("vdpa-socket-owner=qemu:slow: "), HasSubstr("(NSS)"),
+                      HasSubstr("group slow"), HasSubstr("getent")));
+}
+
+TEST_F(PortConfigTest, says_of_the_host_s_default_that_it_is_not_known_yet) {
+    host.options.socket_owner = {"slow", ""};
+    ASSERT_TRUE(parse().unresolved);
+    EXPECT_THAT(parse().unresolved->detail,
+                HasSubstr("Open_vSwitch other_config:vdpa-socket-owner=slow: "));
+}
+
+TEST_F(PortConfigTest, does_not_wait_to_be_told_of_one_account_when_there_is_no_other) {
+    row.options["vdpa-socket-owner"] = "slow:no-such-group";
+    EXPECT_EQ(error().reason, Reason::bad_socket_owner);
+}
+
+TEST_F(PortConfigTest, tells_what_accounts_it_depends_on) {
+    EXPECT_THAT(parse().accounts, IsEmpty());
+    row.options["vdpa-socket-owner"] = "qemu:slow";
+    EXPECT_THAT(parse().accounts,
+                testing::UnorderedElementsAre(AccountName{AccountName::Kind::user, "qemu"},
+                                              AccountName{AccountName::Kind::group, "slow"}));
 }
 
 TEST_F(PortConfigTest, does_not_take_a_socket_outside_of_the_allowed_folders) {

@@ -59,6 +59,9 @@ class FakeEngine : public engine::EngineService {
     /* Whether a port has that device, and be it that it could not be served. */
     bool has_open(const std::string &device) const;
     size_t count(const std::string &call) const;
+    const schema::PortSpec &accepted(const std::string &port) const {
+        return ports_.at(port).accepted;
+    }
 
     /* Behaviour. */
     std::function<std::optional<Error>(const schema::PortSpec &)> refuse;     // the outcome

@@ -13,6 +13,52 @@ constexpr std::chrono::seconds longest_wait{10};
 
 }  // namespace
 
+void FakeAccounts::attach(std::function<void(const Name &)> changed) {
+    changed_ = std::move(changed);
+    answers_.clear();
+    unanswered_.clear();
+}
+
+config::Account FakeAccounts::find(const Name &name) const {
+    const auto number = config::numeric_account(name.name);
+    const auto found = answers_.find(name);
+    return found == answers_.end() ? number : found->second;
+}
+
+void FakeAccounts::look_up(const Name &name) {
+    if (config::numeric_account(name.name) != config::Account()) {
+        return;
+    }
+    lookups++;
+    answers_.try_emplace(name);
+    if (is_asleep) {
+        unanswered_.insert(name);
+        return;
+    }
+    boost::asio::post(io_, [this, name] { answer(name); });
+}
+
+void FakeAccounts::wake_up() {
+    is_asleep = false;
+    for (const Name &name : std::exchange(unanswered_, {})) {
+        look_up(name);
+    }
+}
+
+void FakeAccounts::answer(const Name &name) {
+    const auto found = answers_.find(name);
+    if (found == answers_.end()) {
+        return;  // of an agent before, or forgotten
+    }
+    const auto number = numbers.find(name.name);
+    const config::Account now =
+        number == numbers.end() ? config::Account{config::Account::State::missing, 0}
+                                : config::Account{config::Account::State::found, number->second};
+    if (std::exchange(found->second, now) != now) {
+        changed_(name);
+    }
+}
+
 Stack::Stack() : engine(add_engine("/run/engine.sock")) {
     host.has_row = [this](const std::string &name) { return rows_.contains(name); };
     host.has_open = [this](const std::string &path) {
@@ -53,7 +99,8 @@ void Stack::start_agent() {
         [this](const std::string &name) { return netdevs.devices.contains(name); },
         [this](const host::Handle &, std::function<void()> done) { refresh(std::move(done)); },
         [this](std::function<void()> done) { refresh(std::move(done)); },
-        [this] { first_passes++; }, backoff, first_report_delay, mtu_patience});
+        [this] { first_passes++; }, backoff, first_report_delay, mtu_patience, account_patience});
+    accounts.attach([this](const auto &account) { agent->account_changed(account); });
     std::vector<engine::EngineService *> services;
     for (size_t i = 0; i < engines.size(); i++) {
         engines[i]->attach(*agent, i);

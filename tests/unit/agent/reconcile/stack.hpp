@@ -17,17 +17,32 @@
 
 namespace vdpa::agent::reconcile {
 
+/* A name service that answers later, or never. */
 class FakeAccounts : public config::Accounts {
   public:
-    std::optional<uid_t> user(const std::string &name) const override { return look_up(name); }
-    std::optional<gid_t> group(const std::string &name) const override { return look_up(name); }
-    std::map<std::string, uid_t> numbers{{"qemu", 64}, {"kvm", 104}};
+    using Name = config::AccountName;
+
+    explicit FakeAccounts(boost::asio::io_context &io) : io_(io) {}
+
+    /* A new agent knows nothing yet. */
+    void attach(std::function<void(const Name &)> changed);
+    config::Account find(const Name &name) const override;
+    void look_up(const Name &name) override;
+    void forget(const Name &name) override { answers_.erase(name); }
+    /* It is asked for all that it has not answered. */
+    void wake_up();
+
+    std::map<std::string, id_t> numbers{{"qemu", 64}, {"kvm", 104}};
+    bool is_asleep = false;
+    size_t lookups = 0;
 
   private:
-    std::optional<uid_t> look_up(const std::string &name) const {
-        const auto found = numbers.find(name);
-        return found == numbers.end() ? std::nullopt : std::optional(found->second);
-    }
+    void answer(const Name &name);
+
+    boost::asio::io_context &io_;
+    std::function<void(const Name &)> changed_;
+    std::map<Name, config::Account> answers_;
+    std::set<Name> unanswered_;
 };
 
 /* A reconciler with everything around it in memory: a database, engines and a host that outlive it.
@@ -86,9 +101,10 @@ class Stack : public testing::Test {
     BackoffLimits backoff = no_retries;
     std::chrono::milliseconds first_report_delay{0};
     std::chrono::milliseconds mtu_patience{0};
+    std::chrono::milliseconds account_patience = std::chrono::hours(1);
     FakeNetdevs netdevs{io};
     FakeHost host{io};
-    FakeAccounts accounts;
+    FakeAccounts accounts{io};
     std::unique_ptr<report::Board> board;
     std::unique_ptr<boost::asio::io_context> agent_io;
     std::vector<std::unique_ptr<FakeEngine>> engines;

@@ -19,6 +19,7 @@ from .wait import wait_for
 CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
+MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
 PR_SET_CHILD_SUBREAPER = 36
@@ -39,6 +40,11 @@ def _mount(source: str, target: str, fstype: str | None, flags: int = 0) -> None
     kind = fstype.encode() if fstype else None
     _check(_libc.mount(source.encode(), target.encode(), kind, ctypes.c_ulong(flags), None),
            f"mount {target}")
+
+
+def put_in_place_of(source: Path, target: Path) -> None:
+    """Has whoever opens `target` in the present mount namespace get `source`."""
+    _mount(str(source), str(target), None, MS_BIND)
 
 
 def become_subreaper(on: bool = True) -> None:

@@ -69,6 +69,10 @@ class SuccessorTest : public PortFixture {
         port = serve(spec("vdpa_test0"));
         connect_first();
     }
+    void TearDown() override {
+        port.reset();
+        PortFixture::TearDown();
+    }
     void connect_first() {
         first.emplace(folder_ / "vm1.sock");
         ASSERT_TRUE(first->start(1));

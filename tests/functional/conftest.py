@@ -38,9 +38,10 @@ def sandbox_tso() -> Iterator[Sandbox]:
         yield box
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def qemu_kernel() -> Kernel:
-    """For tests that boot QEMU; skips where no kernel can be had."""
+    """For tests that boot QEMU; skips where no kernel can be had. Of the session, so that it comes
+    before any sandbox: from within one no package can be fetched."""
     try:
         return debian_kernel()
     except KernelUnavailable as error:

@@ -49,6 +49,12 @@ PortTable::PortTable(boost::asio::io_context &rpc, boost::asio::io_context &cont
 PortTable::~PortTable() = default;
 
 schema::RpcResult<schema::PortApplyResult> PortTable::apply(const schema::PortSpec &spec) {
+    if (spec.netdev_awaited && spec.device.kind != schema::DeviceKind::tap) {
+        return tl::make_unexpected(schema::RpcFailure{schema::RpcError::invalid_params,
+                                                      "netdev_awaited: a device of kind " +
+                                                          std::string(to_string(spec.device.kind)) +
+                                                          " is no netdev"});
+    }
     const auto found = entries_.find(spec.name);
     if (found != entries_.end()) {
         Entry &entry = *found->second;

@@ -107,7 +107,11 @@ class Rpc:
         if field.get("optional"):
             return (f"    if (value.{name}) {{\n        out[{quoted(name)}] = "
                     f"{self.write_value(kind, f'*value.{name}')};\n    }}\n")
-        return f"    out[{quoted(name)}] = {self.write_value(kind, f'value.{name}')};\n"
+        write = f"out[{quoted(name)}] = {self.write_value(kind, f'value.{name}')};\n"
+        if field.get("default") is False:
+            # Who does not know the word yet need not hear it.
+            return f"    if (value.{name}) {{\n        {write}    }}\n"
+        return f"    {write}"
 
     def header(self):
         e = self.engine

@@ -95,18 +95,13 @@ void PortState::resume() {
     load();
 }
 
-Expected<void> PortState::open_netdev() {
+void PortState::use_netdev(Tap &&tap) {
     const std::lock_guard lock(mutex_);
-    if (tap_) {
-        return {};
+    if (!tap_) {
+        tap.set_max_queues(config_.max_queue_pairs);
+        tap_.emplace(std::move(tap));
+        load();
     }
-    auto tap = Tap::open(config_.netdev, config_.max_queue_pairs);
-    if (!tap) {
-        return tl::make_unexpected(tap.error());
-    }
-    tap_.emplace(std::move(*tap));
-    load();
-    return {};
 }
 
 void PortState::recover(HostFault::Clock::time_point now) {
@@ -375,8 +370,15 @@ void Port::resume() {
     state_->resume();
 }
 
-Expected<void> Port::open_netdev() {
-    return state_->open_netdev();
+Expected<std::shared_ptr<Tap>> Port::open_netdev(const std::string &netdev,
+                                                 unsigned max_queue_pairs) {
+    return Tap::open(netdev, max_queue_pairs).map([](Tap &&tap) {
+        return std::make_shared<Tap>(std::move(tap));
+    });
+}
+
+void Port::use_netdev(const std::shared_ptr<Tap> &tap) {
+    state_->use_netdev(std::move(*tap));
 }
 
 void Port::recover(std::chrono::steady_clock::time_point now) {

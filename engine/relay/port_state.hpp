@@ -36,7 +36,7 @@ class PortState {
     void ring_enabled(uint16_t ring, bool on);
     bool quiesce();
     void resume();
-    Expected<void> open_netdev();
+    void use_netdev(Tap &&tap);
     void recover(HostFault::Clock::time_point now);
 
     std::vector<QueueStats> stats() const;

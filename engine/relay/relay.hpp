@@ -21,6 +21,7 @@ namespace vdpa::engine::relay {
 
 class FrontEnd;
 class PortState;
+class Tap;
 class Worker;
 
 /* The threads that move the packets. Queue pairs are spread over them when ports are attached. A
@@ -53,7 +54,7 @@ struct PortConfig {
     uint16_t
         max_queue_pairs;  // 1 to 128; the rings are 0 to 2 * max_queue_pairs, control ring included
     bool takes_over = false;  // a Port of this process has the netdev open, and lets go of it first
-    bool netdev_awaited = false;  // the netdev is not there yet, and opened by open_netdev()
+    bool netdev_awaited = false;  // the netdev is not there yet, and comes by use_netdev()
 };
 
 /* One emulated VF: a TAP netdev and, at times, a front-end.
@@ -113,10 +114,14 @@ class Port {
     /* (F) Takes everything from the library again and goes on. */
     void resume();
 
-    /* Not beside an (F) function: opens the netdev that was awaited, and serves the front-end if
-     * one is there, which until now has been like one that faces a switch without a link. Nothing
-     * to do where it is open. Errors: netdev-missing; tap-failed. */
-    Expected<void> open_netdev();
+    /* Opens an existing TAP netdev for use_netdev(), in any thread, and waits for the kernel's rtnl
+     * lock. `max_queue_pairs`: what it was made for. Errors: netdev-missing; tap-failed. */
+    static Expected<std::shared_ptr<Tap>> open_netdev(const std::string &netdev,
+                                                      unsigned max_queue_pairs);
+    /* Not beside an (F) function: the netdev that was awaited, which serves the front-end if one is
+     * there; until now that has been like one that faces a switch without a link. Not taken by a
+     * port that has its netdev. Takes as long as resume(). */
+    void use_netdev(const std::shared_ptr<Tap> &tap);
 
     /* Not beside an (F) function: another attempt at what the host has refused, if it has and it is
      * time for one. Takes as long as resume(). */

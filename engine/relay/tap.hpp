@@ -28,6 +28,9 @@ class Tap {
     Tap(Tap &&) = default;
     Tap &operator=(Tap &&) = delete;
 
+    /* Not fewer than those that are open. */
+    void set_max_queues(unsigned max_queues) { queues_.resize(max_queues); }
+
     /* Opens queue `index`, which the kernel uses from now on, unless it is open. A netdev that has
      * one queue lends it to all: frames can be sent by any, and are received by the first. Error:
      * tap-failed. */

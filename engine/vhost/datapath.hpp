@@ -64,10 +64,10 @@ class Datapath {
     /* The one that is connected is not to be served any more, and is about to be disconnected. For
      * the control thread, not beside an (F) call. */
     virtual void stop_serving() {}
-    /* Opens the netdev that the spec of make() said is awaited; until then a front-end is served as
-     * far as can be without. For the control thread, not beside an (F) call. Errors:
-     * netdev-missing; tap-failed. */
-    virtual Expected<void> open_netdev() { return {}; }
+    /* (C) Opens the netdev that the spec of make() said is awaited; until then a front-end is
+     * served as far as can be without. What is returned has it used, and is for the control thread,
+     * not beside an (F) call. Errors: netdev-missing; tap-failed. */
+    virtual Expected<std::function<void()>> open_netdev() { return std::function<void()>(); }
     /* The same as check() to the last sentence, for what an (F) call failed at. For the control
      * thread, not beside an (F) call. */
     virtual void recover() {}

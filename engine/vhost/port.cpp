@@ -254,8 +254,17 @@ Expected<void> Port::check_device() {
 }
 
 Expected<void> Port::open_netdev() {
-    const std::lock_guard lock(mutex_);
-    return datapath_ ? datapath_->open_netdev() : Expected<void>();
+    // Only the control thread, which this is, ends a datapath. The kernel may take its time, which
+    // is not to be that of the library's thread.
+    auto use = datapath_ ? datapath_->open_netdev() : std::function<void()>();
+    if (!use) {
+        return tl::make_unexpected(use.error());
+    }
+    if (*use) {
+        const std::lock_guard lock(mutex_);
+        (*use)();
+    }
+    return {};
 }
 
 void Port::retry() {

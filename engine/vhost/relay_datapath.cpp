@@ -44,6 +44,7 @@ RelayDatapath::RelayDatapath(relay::Workers &workers, const schema::PortSpec &sp
     : workers_(workers),
       name_(spec.name),
       netdev_(spec.device.name),
+      first_max_queues_(spec.max_queues),
       netdev_awaited_(spec.netdev_awaited),
       offer_(offer_of(spec)) {}
 
@@ -81,10 +82,16 @@ Expected<void> RelayDatapath::set_offer(const Offer &offer) {
     return {};
 }
 
-Expected<void> RelayDatapath::open_netdev() {
-    auto opened = relay_->open_netdev();
-    netdev_awaited_ = netdev_awaited_ && !opened;
-    return opened;
+/* What the port offers, and with it the relay, may become another meanwhile. */
+Expected<std::function<void()>> RelayDatapath::open_netdev() {
+    auto opened = relay::Port::open_netdev(netdev_, first_max_queues_);
+    if (!opened) {
+        return tl::make_unexpected(opened.error());
+    }
+    return [this, tap = std::move(*opened)] {
+        relay_->use_netdev(tap);
+        netdev_awaited_ = false;
+    };
 }
 
 uint64_t RelayDatapath::features() const {

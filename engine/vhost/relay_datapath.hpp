@@ -39,7 +39,7 @@ class RelayDatapath final : public Datapath {
         relay_->resume();
         return true;
     }
-    Expected<void> open_netdev() override;
+    Expected<std::function<void()>> open_netdev() override;
     void recover() override { relay_->recover(); }
     bool read_config(int vid, uint32_t offset, uint8_t *bytes, uint32_t size) const override;
 
@@ -55,6 +55,7 @@ class RelayDatapath final : public Datapath {
     relay::Workers &workers_;
     const std::string name_;
     const std::string netdev_;
+    const uint32_t first_max_queues_;
     bool netdev_awaited_;
     Offer offer_;
     std::unique_ptr<relay::Port> relay_;  // never null once made

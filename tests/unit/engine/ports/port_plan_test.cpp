@@ -67,6 +67,16 @@ INSTANTIATE_TEST_SUITE_P(
                {.attributes = true, .offer = true}}),
     [](const auto &test) { return test.param.name; });
 
+TEST(Plan, ANetdevThatIsThereIsOpenedInPlace) {
+    PortSpec from = server_port();
+    from.netdev_awaited = true;
+    PortSpec to = server_port();
+    EXPECT_EQ(plan(from, to), Plan{.netdev = true});
+    to.max_queues = 1;
+    to.socket.perms = 0600;
+    EXPECT_EQ(plan(from, to), (Plan{.netdev = true, .attributes = true, .offer = true}));
+}
+
 TEST(Plan, ASocketFileThatIsTheFrontEndsIsNotTouched) {
     PortSpec from = server_port();
     from.socket.mode = schema::SocketMode::client;

@@ -13,6 +13,14 @@ class NetdevAwaitedTest : public PortTest {
         guest.add_pair(0, 128);
         port = attach("vm2", pairs, current, true);
     }
+    /* Whether the netdev could be opened. */
+    bool open() {
+        const auto tap = Port::open_netdev("vm2", port->max_queue_pairs());
+        if (tap) {
+            port->use_netdev(*tap);
+        }
+        return tap.has_value();
+    }
 };
 
 TEST_P(NetdevAwaitedTest, AFrontEndThatIsThereIsServedWhenTheNetdevIsOpened) {
@@ -22,7 +30,7 @@ TEST_P(NetdevAwaitedTest, AFrontEndThatIsThereIsServedWhenTheNetdevIsOpened) {
     EXPECT_FALSE(port->fault());
     make_tap("vm2", false);
     EXPECT_FALSE(carrier("vm2"));
-    ASSERT_TRUE(port->open_netdev());
+    ASSERT_TRUE(open());
     EXPECT_TRUE(carrier("vm2"));
     EXPECT_EQ(port->enabled_queue_pairs(), 1U);
     expect_both_ways("vm2");
@@ -31,7 +39,7 @@ TEST_P(NetdevAwaitedTest, AFrontEndThatIsThereIsServedWhenTheNetdevIsOpened) {
 TEST_P(NetdevAwaitedTest, AFrontEndThatComesLaterIsServed) {
     begin();
     make_tap("vm2", false);
-    ASSERT_TRUE(port->open_netdev());
+    ASSERT_TRUE(open());
     EXPECT_FALSE(carrier("vm2"));
     connect(*port, guest);
     expect_both_ways("vm2");
@@ -43,7 +51,7 @@ TEST_P(NetdevAwaitedTest, AllItsPairsAreServed) {
     begin(4);
     connect(*port, guest);
     make_tap("vm2");
-    ASSERT_TRUE(port->open_netdev());
+    ASSERT_TRUE(open());
     EXPECT_EQ(queues("vm2"), 2U);
     EXPECT_EQ(port->enabled_queue_pairs(), 2U);
 }
@@ -60,7 +68,7 @@ TEST_P(NetdevAwaitedTest, AFrontEndMayDoAllItDoesMeanwhile) {
     connect(*port, other);
     port->recover();
     make_tap("vm2", false);
-    ASSERT_TRUE(port->open_netdev());
+    ASSERT_TRUE(open());
     EXPECT_TRUE(carrier("vm2"));
 }
 
@@ -69,7 +77,7 @@ TEST_P(NetdevAwaitedTest, NothingIsServedWhileAMessageIsBeingHandled) {
     connect(*port, guest);
     ASSERT_TRUE(port->quiesce());
     make_tap("vm2", false);
-    ASSERT_TRUE(port->open_netdev());
+    ASSERT_TRUE(open());
     EXPECT_EQ(port->enabled_queue_pairs(), 0U);
     port->resume();
     EXPECT_EQ(port->enabled_queue_pairs(), 1U);
@@ -86,21 +94,31 @@ TEST_P(NetdevAwaitedTest, OneOfThatNameIsNotTouchedBeforeItIsSaidToBeThere) {
 
 TEST_P(NetdevAwaitedTest, ThatIsNotThereIsAnErrorAndCanBeOpenedLater) {
     begin();
-    const auto opened = port->open_netdev();
+    const auto opened = Port::open_netdev("vm2", 1);
     ASSERT_FALSE(opened);
     EXPECT_EQ(opened.error().reason, schema::Reason::netdev_missing);
     make_tap("vm2", false);
-    EXPECT_TRUE(port->open_netdev());
+    EXPECT_TRUE(open());
     connect(*port, guest);
     expect_both_ways("vm2");
 }
 
-TEST_P(NetdevAwaitedTest, OpeningItAgainDisturbsNothing) {
+TEST_P(NetdevAwaitedTest, ThatIsThereTwiceDisturbsNothing) {
     begin();
-    make_tap("vm2", false);
-    ASSERT_TRUE(port->open_netdev());
+    make_tap("vm2");
+    ASSERT_TRUE(open());
     connect(*port, guest);
-    ASSERT_TRUE(port->open_netdev());
+    ASSERT_TRUE(open());
+    expect_both_ways("vm2");
+}
+
+TEST_P(NetdevAwaitedTest, ThatWasMadeForOneQueueServesAPortThatHasMoreByNow) {
+    begin(4);
+    make_tap("vm2", false);
+    const auto tap = Port::open_netdev("vm2", 1);
+    ASSERT_TRUE(tap) << tap.error().detail;
+    port->use_netdev(*tap);
+    connect(*port, guest);
     expect_both_ways("vm2");
 }
 

@@ -44,6 +44,7 @@ void AccountCache::take(const AccountName &name, const std::optional<Account> &a
 
 void AccountCache::forget(const AccountName &name) {
     answers_.erase(name);
+    reads_.drop(name.text());
 }
 
 void AccountCache::refresh() {

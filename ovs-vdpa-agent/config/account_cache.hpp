@@ -13,8 +13,8 @@
 namespace vdpa::agent::config {
 
 /* What the host's name service has said of the accounts that are looked up. It is asked on threads
- * of its own, about each name by one at a time, and nobody waits for them: neither other names nor
- * the end of the process.
+ * of its own, about each name by one at a time, and nobody waits for them: neither the end of the
+ * process nor other names, unless 64 are being asked about.
  *
  * Lives on the control thread. */
 class AccountCache : public Accounts {

@@ -51,6 +51,18 @@ void BackgroundReads::run(const std::string &key, Read read, std::function<void(
     }
 }
 
+void BackgroundReads::drop(const std::string &key) {
+    const auto found = entries_.find(key);
+    if (found == entries_.end()) {
+        return;
+    }
+    found->second.next = {};
+    // One that is under way, or has just been, ends by itself.
+    if (std::erase(waiting_, key) != 0) {
+        entries_.erase(found);
+    }
+}
+
 void BackgroundReads::start(const std::string &key) {
     Entry &entry = entries_.at(key);
     entry.is_busy = true;

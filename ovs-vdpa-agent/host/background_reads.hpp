@@ -40,6 +40,9 @@ class BackgroundReads {
      * `read` must own all it uses, and not throw. */
     void run(const std::string &key, Read read, std::function<void()> done = {});
 
+    /* What has been asked for of that key and has not begun is not done; `done` is not called. */
+    void drop(const std::string &key);
+
     /* How many there are of which something is read, or was a moment ago. */
     size_t keys() const { return entries_.size(); }
 

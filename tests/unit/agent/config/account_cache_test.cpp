@@ -212,6 +212,26 @@ TEST_F(AccountCacheTest, drops_the_answer_for_a_name_that_is_forgotten) {
     EXPECT_THAT(heard, ElementsAre("user other"));
 }
 
+TEST_F(AccountCacheTest, does_not_ask_for_names_that_were_forgotten_before_their_turn) {
+    constexpr size_t at_a_time = 64;
+    for (size_t i = 0; i < at_a_time; i++) {
+        const AccountName name = user("far" + std::to_string(i));
+        service->silence(name);
+        cache->look_up(name);
+    }
+    ASSERT_TRUE(until_asked(at_a_time));
+    for (int i = 0; i < 100; i++) {
+        const AccountName name = user("passing" + std::to_string(i));
+        cache->look_up(name);
+        cache->forget(name);
+    }
+    service->set(user("qemu"), found(64));
+    cache->look_up(user("qemu"));
+    service->speak();
+    EXPECT_TRUE(until_known(user("qemu"), found(64)));
+    EXPECT_EQ(service->asked().size(), at_a_time + 1);
+}
+
 TEST_F(AccountCacheTest, ends_without_waiting_for_the_name_service) {
     service->silence(user("far"));
     cache->look_up(user("far"));

@@ -69,7 +69,11 @@ void Reconciler::advance(Port &port) {
     const bool is_unresolved = problem && problem == port.parsed->unresolved;
     const bool has_settings = port.was_served && port.wanted;
     if (is_unresolved && !has_settings) {
-        // The answer mostly comes at once, and what it has on the host may be what it will need.
+        // The answer mostly comes at once, and what it has on the host may be what it will need;
+        // but nobody is to connect to a socket that was another's before.
+        if (port.is_ahead_of_netdev()) {
+            release_engine(port);
+        }
         report(port,
                is_owner_overdue(port) ? unmet(Condition::config, *problem)
                                       : under_way(Condition::config),

@@ -135,7 +135,8 @@ struct Port {
     uint64_t awaited = 0;                      // generation whose outcome is awaited; 0: none
     /* The socket file that the engine had when it was last heard of; empty: none. */
     std::string socket_file;
-    bool reattach = false;  // the engine may hold a netdev that was before this
+    /* The engine may have a netdev open that was before this, unless it has none. */
+    bool reattach = false;
     std::optional<Error> apply_error;
     /* What the engine was told last; none: not by this agent. */
     std::optional<schema::PortSpec> told;

@@ -265,7 +265,7 @@ class Reconciler : public engine::EngineListener {
     Claims claims_;    // what ports want of which there is one: sockets, functions, devices
     Claims holders_;   // what they have of it
     Claims watchers_;  // what of the host concerns them
-    std::map<config::AccountName, Claims::Names> named_by_;  // ports, by what their rows name
+    std::map<config::AccountName, Claims::Names> named_by_;  // ports, by accounts in their rows
     Pfs pfs_;
     std::shared_ptr<const host::Inventory> inventory_;  // as acted upon; null: not known yet
     FunctionsByDevice functions_;                       // of inventory_

@@ -93,12 +93,15 @@ std::optional<Verdict> Reconciler::check_engine(Port &port) {
 }
 
 std::optional<Verdict> Reconciler::check_applied(Port &port) {
-    if (port.reattach) {
-        if (!release_engine(port)) {
+    // An engine that is ahead of the netdev has none open; while it opens one, nobody knows which.
+    if (port.reattach && !port.is_ahead_of_netdev()) {
+        const bool is_opening = port.lacks_netdev() && port.is_being_told();
+        if (is_opening || (!port.lacks_netdev() && !release_engine(port))) {
             return under_way(Condition::opened);
         }
-        port.reattach = false;
+        port.retrying = true;  // if one could not be opened, this is another
     }
+    port.reattach = false;
     const bool busy = port.is_being_told() || port.removing;
     if (!busy) {
         const bool told = port.is_told();
@@ -112,6 +115,10 @@ std::optional<Verdict> Reconciler::check_applied(Port &port) {
         } else if (failed || !told) {
             apply(port);
         }
+    }
+    if (port.is_being_told() && port.status && port.status->spec.netdev_awaited) {
+        return under_way(
+            Condition::opened);  // what came of serving it ahead is of no more interest
     }
     if (port.apply_error && !port.is_served()) {
         return unmet(Condition::opened, *port.apply_error);

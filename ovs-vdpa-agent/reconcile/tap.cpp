@@ -77,7 +77,7 @@ void Reconciler::take_tap(Port &port, const Expected<host::TapState> &result) {
     }
     port.tap.ifindex = result->ifindex;
     port.tap.multi_queue = result->multi_queue;
-    port.reattach = port.reattach || (result->created && !port.is_ahead_of_netdev());
+    port.reattach = port.reattach || result->created;
     // What was heard may be older than the answer, or newer: that is found out by asking again.
     const bool is_sure = !heard || *heard == result->ifindex;
     port.tap.state = is_sure ? Asset::State::present : Asset::State::unknown;

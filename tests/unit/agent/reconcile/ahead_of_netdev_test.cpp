@@ -140,6 +140,84 @@ TEST_F(AheadOfNetdev, an_agent_that_begins_anew_makes_the_netdev) {
     EXPECT_EQ(state("vm1"), "listening");
 }
 
+TEST_F(AheadOfNetdev, a_front_end_that_has_connected_keeps_its_socket_when_the_agent_begins_anew) {
+    begin();
+    start_agent();
+    netdevs.let_go();
+    open_database();
+    settle();
+    ASSERT_TRUE(netdevs.has("vm1")) << "made before the engine is heard";
+    engine.connect();
+    settle();
+    EXPECT_EQ(state("vm1"), "listening");
+    EXPECT_THAT(engine.calls, ElementsAre("ahead vm1 /run/1.sock", "apply vm1 /run/1.sock"));
+}
+
+TEST_F(AheadOfNetdev,
+       a_front_end_that_has_connected_keeps_its_socket_when_the_engine_is_lost_sight_of) {
+    begin();
+    engine.disconnect();
+    netdevs.let_go();
+    settle();
+    engine.connect();
+    settle();
+    EXPECT_EQ(state("vm1"), "listening");
+    EXPECT_THAT(engine.calls, ElementsAre("ahead vm1 /run/1.sock", "apply vm1 /run/1.sock"));
+}
+
+TEST_F(AheadOfNetdev, a_netdev_that_is_made_again_while_it_is_opened_is_the_one_that_is_opened) {
+    begin();
+    engine.hold_outcomes();
+    netdevs.let_go();
+    settle();
+    netdevs.remove_by_hand("vm1");
+    settle();
+    engine.let_outcomes_go();
+    settle();
+    EXPECT_EQ(state("vm1"), "listening");
+    EXPECT_THAT(engine.calls, ElementsAre("ahead vm1 /run/1.sock", "apply vm1 /run/1.sock",
+                                          "remove vm1", "apply vm1 /run/1.sock"));
+}
+
+TEST_F(AheadOfNetdev, a_netdev_that_was_gone_before_it_was_opened_costs_no_connection) {
+    engine.refuse = [this](const schema::PortSpec &spec) {
+        return spec.netdev_awaited || netdevs.has("vm1")
+                   ? std::nullopt
+                   : std::optional(Error{schema::Reason::netdev_missing, "no"});
+    };
+    begin();
+    engine.hold_outcomes();
+    netdevs.let_go();
+    settle();
+    netdevs.hold();
+    netdevs.remove_by_hand("vm1");
+    settle();
+    engine.let_outcomes_go();
+    settle();
+    netdevs.let_go();
+    settle();
+    EXPECT_EQ(state("vm1"), "listening");
+    EXPECT_EQ(engine.count("remove"), 0U);
+}
+
+TEST_F(AheadOfNetdev, a_socket_that_could_not_be_had_at_first_is_not_called_invalid) {
+    bool is_first = true;
+    engine.refuse = [&is_first](const schema::PortSpec &) {
+        return std::exchange(is_first, false)
+                   ? std::optional(Error{schema::Reason::socket_in_use, "somebody listens"})
+                   : std::nullopt;
+    };
+    begin();
+    EXPECT_EQ(state("vm1"), "provisioning");
+    engine.hold_outcomes();
+    netdevs.let_go();
+    settle();
+    EXPECT_EQ(state("vm1"), "provisioning");
+    engine.let_outcomes_go();
+    settle();
+    EXPECT_EQ(state("vm1"), "listening");
+}
+
 TEST_F(AheadOfNetdev, an_agent_that_begins_anew_ends_the_socket_of_a_row_that_is_gone) {
     begin();
     start_agent();

@@ -13,7 +13,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple
 import measure  # noqa: F401  (makes the functional tests' harness importable)
 
 from harness.vhost_user import answered, ask
-from ovsdb import Ovsdb
+from ovsdb import Interface, Ovsdb
 
 BOUND = 180
 
@@ -24,6 +24,7 @@ class Arrival(NamedTuple):
     connection: float  # ...took a connection
     answer: float  # ...answered GET_FEATURES, asked for as soon as the connection was made
     ofport: float  # ...had been given a port number by ovs-vswitchd
+    usable: float  # ...had all of these, and was called served in its row where there is such a word
 
 
 class News:
@@ -60,39 +61,41 @@ def first_in_line() -> Iterator[None]:
 
 
 def arrive(database: Ovsdb, sockets: Mapping[str, Path], add: Callable[[], object], step: float,
-           switch: bool = True) -> Arrival:
+           is_served: Callable[[Interface], bool] | None) -> Arrival:
     """Has the ports of those names and sockets, in one folder, added by `add`, and waits for them
     from the reply on. Connections stay until all are there. When a file has come into the folder,
     but not more often than every `step` seconds, it looks at one socket, the last that is missing;
-    and now and then at one row. Without `switch` there is nobody to give an ofport."""
+    and now and then at one row, which `is_served` judges; none: there is nobody to write to it."""
     look_interval = max(4 * step, 0.002)
-    to_connect, without_ofport = list(sockets), list(sockets) if switch else []
+    to_connect, last = list(sockets), next(reversed(sockets))
     asked: list[socket.socket] = []
     with contextlib.ExitStack() as closing:
         closing.enter_context(first_in_line())
         news = closing.enter_context(
             contextlib.closing(News(next(iter(sockets.values())).parent)))
         add()
-        connection = answer = ofport = begin = time.monotonic()
+        connection = answer = begin = time.monotonic()
+        ofport = served = 0.0 if is_served else begin
         next_look = begin + look_interval
-        while to_connect or asked or without_ofport:
+        while to_connect or asked or not served:
             if time.monotonic() - begin > BOUND:
                 raise RuntimeError(f"after {BOUND} s {len(to_connect)} ports take no connection, "
-                                   f"{len(asked)} do not answer, {len(without_ofport)} have no "
-                                   "ofport")
+                                   f"{len(asked)} do not answer, ofport {ofport}, served {served}")
             while to_connect and (made := ask(sockets[to_connect[-1]])):
                 connection = time.monotonic()
                 asked.append(closing.enter_context(made))
                 to_connect.pop()
-            if without_ofport and time.monotonic() >= next_look:
-                if database.ofport(without_ofport[-1]) > 0:
-                    ofports = database.ofports()
-                    ofport = time.monotonic()
-                    without_ofport = [name for name in without_ofport if ofports[name] <= 0]
+            if is_served and not served and time.monotonic() >= next_look:
+                if database.interfaces(last)[last].ofport > 0:
+                    rows = database.interfaces()
+                    now = time.monotonic()
+                    if all(rows[name].ofport > 0 for name in sockets):
+                        ofport = ofport or now
+                        served = now if all(is_served(rows[name]) for name in sockets) else 0.0
                 next_look = time.monotonic() + look_interval
             # One that is there may not listen yet.
             is_close = to_connect and sockets[to_connect[-1]].exists()
-            until_look = max(0, next_look - time.monotonic()) if without_ofport else 1
+            until_look = 1 if served else max(0, next_look - time.monotonic())
             pause = step if is_close else until_look
             for ready in select.select([news, *asked], [], [], pause)[0]:
                 if ready is news:
@@ -104,4 +107,5 @@ def arrive(database: Ovsdb, sockets: Mapping[str, Path], add: Callable[[], objec
                     raise RuntimeError("a port hung up instead of answering")
                 answer = time.monotonic()
                 asked.remove(ready)
-    return Arrival(connection - begin, answer - begin, ofport - begin)
+    usable = max(connection, answer, served)
+    return Arrival(*(moment - begin for moment in (connection, answer, ofport, usable)))

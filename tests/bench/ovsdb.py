@@ -6,6 +6,12 @@ import itertools
 import json
 import socket
 from pathlib import Path
+from typing import NamedTuple
+
+
+class Interface(NamedTuple):
+    ofport: int  # 0: none
+    external_ids: dict[str, str]
 
 
 class Ovsdb:
@@ -70,15 +76,10 @@ class Ovsdb:
                       {"op": "mutate", "table": "Open_vSwitch", "where": [],
                        "mutations": [["next_cfg", "+=", 1]]})
 
-    def ofport(self, name: str) -> int:
-        rows = self.transact({"op": "select", "table": "Interface", "columns": ["ofport"],
-                              "where": [["name", "==", name]]})[0]["rows"]
-        value = rows[0]["ofport"] if rows else ["set", []]
-        return value if isinstance(value, int) else 0
-
-    def ofports(self) -> dict[str, int]:
-        """Of all Interfaces; 0 for those that have none."""
-        rows = self.transact({"op": "select", "table": "Interface", "columns": ["name", "ofport"],
-                              "where": []})[0]["rows"]
-        return {row["name"]: row["ofport"] if isinstance(row["ofport"], int) else 0
-                for row in rows}
+    def interfaces(self, name: str | None = None) -> dict[str, Interface]:
+        """All, or the one of that name."""
+        rows = self.transact({"op": "select", "table": "Interface",
+                              "columns": ["name", "ofport", "external_ids"],
+                              "where": [["name", "==", name]] if name else []})[0]["rows"]
+        return {row["name"]: Interface(row["ofport"] if isinstance(row["ofport"], int) else 0,
+                                       dict(row["external_ids"][1])) for row in rows}

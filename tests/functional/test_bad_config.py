@@ -98,7 +98,9 @@ def test_new_row_is_invalid_until_put_right(sandbox: Sandbox, bad: Bad) -> None:
     assert "served-socket" not in status
     obstacles.check_and_remove()
     _put_right(sandbox, bad, path)
-    sandbox.wait_status("vm1", state="listening", reason="offloads-withheld")
+    # By path: once the foreign listener has gone, its path is served until the row is put right.
+    sandbox.wait_status("vm1", state="listening", reason="offloads-withheld",
+                        served_socket=str(path))
     assert accepts(path)
 
 

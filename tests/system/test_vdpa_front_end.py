@@ -3,7 +3,6 @@
 
 import os
 import time
-from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest

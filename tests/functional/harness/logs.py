@@ -13,14 +13,18 @@ _RAW_FAULT = re.compile(
 
 
 def faults(path: Path) -> list[str]:
+    """Those in that file, if it is there."""
+    try:
+        return faults_in(path.read_text(errors="replace"))
+    except FileNotFoundError:
+        return []
+
+
+def faults_in(text: str) -> list[str]:
     """Lines of level WARN or worse, and raw lines that tell of a crash.
 
     A line of a logger is `TIME|...|LEVEL|...`, the shape of Open vSwitch's vlog.
     """
-    try:
-        text = path.read_text(errors="replace")
-    except FileNotFoundError:
-        return []
     found = []
     for line in text.splitlines():
         fields = line.split("|", 4)

@@ -38,9 +38,10 @@ def test_daemon_may_open_vdpa_devices(name: str) -> None:
     # The engine serves them. The agent looks whether one is in use before it removes it: to one
     # that may not look, every device would seem to be free.
     assert "char-vhost-vdpa rw" in unit.values("Service.DeviceAllow")
-    # A group of devices without a driver is not known to the service manager, for good.
-    assert "modprobe@vhost_vdpa.service" in unit.words("Unit.Wants")
-    assert "modprobe@vhost_vdpa.service" in unit.words("Unit.After")
+    # Devices without a driver are not known to the service manager, for good.
+    for module in ("tun", "vhost_vdpa"):
+        assert f"modprobe@{module}.service" in unit.words("Unit.Wants")
+        assert f"modprobe@{module}.service" in unit.words("Unit.After")
 
 
 @pytest.mark.parametrize("name", [AGENT, ENGINE])

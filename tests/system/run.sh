@@ -13,7 +13,7 @@
 #   --list           name the tests, where each runs, and run nothing
 #   --shell          run a command in a guest instead, or a shell; its status is returned
 #   --stack          with --shell: in a stack of Open vSwitch, engine and agent that runs
-#   --machine=NAME   with --shell: in which guest, standard or viommu
+#   --machine=NAME   with --shell: in which guest, standard, viommu or systemd
 #   --bound=SECONDS  with --shell: how long the command may take (default 600)
 #   --junitxml=FILE  write the results into a file, for tests/run.sh to add up, not the last line
 #   --asan           test the build with AddressSanitizer and UBSan (preset asan)

@@ -57,25 +57,46 @@ done
 /bin/busybox mkdir -p /root/run/lock /root/run/share
 /bin/busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=none,access=any \
     share /root/run/share
+/bin/busybox mkdir -p /root/usr/lib/modules
+/bin/busybox ln -sfn @MODULES@ /root/usr/lib/modules/$(/bin/busybox uname -r)
+# Read by systemd alone, which would take the guest of a container for another.
+/bin/busybox rm -f /root/.dockerenv
+/bin/busybox mkdir -p /root/run/systemd/system
+/bin/busybox cp /guest.service /root/run/systemd/system
 # The kernel looks for modprobe in what is the root now.
-exec /bin/busybox switch_root /root /bin/bash /run/share/start
+exec /bin/busybox switch_root /root @FIRST@
 """
 
-# Process 1. The console of the serial line is for the kernel; the command has one of its own, which
-# loses nothing.
-_START = """
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=@TERM@
-mkdir -p /dev/pts /dev/shm /dev/hugepages /run/netns
+# With systemd, what it starts instead of the services that are enabled on this machine.
+_UNIT = """[Unit]
+Description=The command of this guest
+Requires=basic.target
+After=basic.target
+
+[Service]
+ExecStart=/bin/bash /run/share/start
+"""
+_SYSTEMD_APPEND = "systemd.unit=guest.service systemd.firstboot=off fstab=no"
+
+# What process 1 mounts, where systemd is not.
+_MOUNTS = """
+mkdir -p /dev/pts /dev/shm /dev/hugepages
 mount -t devpts devpts /dev/pts
 mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t hugetlbfs -o pagesize=2M hugetlbfs /dev/hugepages
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t debugfs debugfs /sys/kernel/debug
+"""
+
+# The console of the serial line is for the kernel; the command has one of its own, which loses
+# nothing.
+_START = """
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=@TERM@
+@MOUNTS@
+mkdir -p /run/netns
 ip link set lo up
 # What a device pins for a process counts against this; systemd would set it for a unit.
 ulimit -l unlimited
-mkdir -p /lib/modules
-ln -sfn @MODULES@ /lib/modules/$(uname -r)
 until [[ -c /dev/hvc0 ]]; do sleep 0.05; done
 touch /run/share/began
 setsid --ctty --wait bash /run/share/command </dev/hvc0 >/dev/hvc0 2>&1
@@ -107,6 +128,7 @@ class Machine(NamedTuple):
     devices: Sequence[str] = ()  # Further arguments of QEMU; @FOLDER@ is one of the guest's own.
     append: str = ""  # Further words of the kernel's command line.
     visible: Sequence[Path] = ()  # Folders that the guest has to see, wherever they are.
+    systemd: bool = False  # Whether process 1 is systemd, with udev and the journal, or a script.
 
 
 def hidden(folders: Sequence[Path]) -> list[str]:
@@ -127,8 +149,9 @@ def run(machine: Machine, command: str, share: Path, *, output: IO[str] | None =
     share.mkdir(parents=True, exist_ok=True)
     for name in ("began", "status"):
         (share / name).unlink(missing_ok=True)
-    start = _START.replace("@MODULES@", shlex.quote(str(machine.kernel.modules))) \
-        .replace("@TERM@", shlex.quote(os.environ.get("TERM", "dumb") if terminal else "dumb"))
+    terminal_name = os.environ.get("TERM", "dumb") if terminal else "dumb"
+    start = _START.replace("@TERM@", shlex.quote(terminal_name)) \
+        .replace("@MOUNTS@", "" if machine.systemd else _MOUNTS)
     (share / "start").write_text(start)
     # Of the terminal, only what the shell itself makes of it: \\r\\n is for people.
     quiet = "" if terminal else "stty -onlcr -echo\n"
@@ -191,7 +214,8 @@ def _qemu(machine: Machine, share: Path, folder: Path, console: Path) -> list[st
             "-machine", "q35", "-smp", str(machine.cpus), "-m", str(machine.memory_mib),
             "-kernel", str(machine.kernel.image),
             "-initrd", str(_initramfs(machine, folder)),
-            "-append", f"{_APPEND} {machine.append}".rstrip(),
+            "-append", " ".join([_APPEND, *([_SYSTEMD_APPEND] if machine.systemd else []),
+                                 machine.append]).rstrip(),
             "-virtfs", f"{virtfs},path=/,mount_tag=host,readonly=on",
             "-virtfs", f"{virtfs},path={share},mount_tag=share",
             "-serial", f"file:{console}",
@@ -208,7 +232,11 @@ def _initramfs(machine: Machine, folder: Path) -> Path:
     assert busybox, "busybox-static is not installed"
     shutil.copy2(busybox, root / "bin/busybox")
     see = hidden([*machine.visible, machine.kernel.root])
-    (root / "init").write_text(_INIT.replace("@HIDDEN@", " ".join(map(shlex.quote, see))))
+    first = "/lib/systemd/systemd" if machine.systemd else f"/bin/bash {SHARE}/start"
+    (root / "init").write_text(_INIT.replace("@HIDDEN@", " ".join(map(shlex.quote, see)))
+                               .replace("@MODULES@", shlex.quote(str(machine.kernel.modules)))
+                               .replace("@FIRST@", first))
+    (root / "guest.service").write_text(_UNIT)
     (root / "init").chmod(0o755)
     for number, module in enumerate(modules_to_load(machine.kernel, _BOOT_MODULES)):
         unpack_module(module, root / "modules", f"{number:02}.ko")

@@ -21,8 +21,9 @@ _VIOMMU = ("-device", "intel-iommu,snoop-control=on,intremap=off",
            "-device", "virtio-net-pci,netdev=vdpa0,disable-legacy=on,iommu_platform=on,packed=on,"
                       "mac=52:54:00:00:00:01")
 
-_DEVICES = {STANDARD: _NVME, "viommu": _VIOMMU}
-_APPEND = {STANDARD: "", "viommu": "intel_iommu=on"}
+# "systemd" is the standard one with systemd as its process 1.
+_DEVICES = {STANDARD: _NVME, "viommu": _VIOMMU, "systemd": _NVME}
+_APPEND = {STANDARD: "", "viommu": "intel_iommu=on", "systemd": ""}
 NAMES = tuple(_DEVICES)
 
 _HUGEPAGES = 300
@@ -32,4 +33,5 @@ _MEMORY_MIB = 3072
 def machine(name: str, kernel: Kernel, visible: list[Path]) -> Machine:
     """`visible` are the folders that have to be there whatever lies at their places."""
     return Machine(kernel, memory_mib=_MEMORY_MIB, devices=_DEVICES[name], visible=visible,
-                   append=f"hugepages={_HUGEPAGES} {_APPEND[name]}".rstrip())
+                   append=f"hugepages={_HUGEPAGES} {_APPEND[name]}".rstrip(),
+                   systemd=name == "systemd")

@@ -23,7 +23,7 @@ readonly packages=(
     # Running and testing.
     openvswitch-switch openvswitch-common dpdk dpdk-dev libcap2-bin iproute2 iputils-ping ethtool
     iperf3 user-mode-linux busybox-static qemu-system-x86 python3-pytest python3-pytest-xdist
-    strace util-linux systemd
+    strace util-linux systemd udev
     # Kernels for guests, and the modules that they lack.
     kmod make gcc-12 libelf1 xz-utils
 )

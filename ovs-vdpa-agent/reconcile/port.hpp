@@ -36,6 +36,8 @@ struct TapAsset : Asset {
     host::TapSpec spec;               // as it was asked for last
     bool was_open_in_switch = false;  // when it was asked for last
     bool multi_queue = false;         // of the netdev that is present
+    /* Until when the socket, if it is served ahead, is waited for before the netdev is made. */
+    std::chrono::steady_clock::time_point patient_until{};
 };
 
 /* The representor, with what is set of the function behind it. */

@@ -62,6 +62,9 @@ class Reconciler : public engine::EngineListener {
         /* For how long nothing is said of an owner that is not known yet, and after how long an
          * account that is not there, or could not be told, is looked up again. */
         std::chrono::milliseconds account_patience{1000};
+        /* How long the netdev of a new emulated VF is not made yet, for the engine to serve the
+         * socket first. */
+        std::chrono::milliseconds socket_patience{100};
     };
 
     explicit Reconciler(Environment environment);
@@ -188,6 +191,7 @@ class Reconciler : public engine::EngineListener {
     /* tap.cpp, representor.cpp, device.cpp: what is made on the host */
     std::optional<Verdict> check_netdev(Port &port);
     std::optional<Verdict> check_tap(Port &port);
+    bool waits_for_socket(Port &port);
     void ask_for_tap(Port &port);
     void take_tap(Port &port, const Expected<host::TapState> &result);
     std::optional<Verdict> check_representor(Port &port);

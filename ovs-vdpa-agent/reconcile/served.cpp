@@ -146,6 +146,7 @@ void Reconciler::serve_ahead_of_netdev(Port &port) {
         !other_holder(socket_thing(port.wanted->engine.socket.path), port)) {
         port.spec = port.wanted->engine;
         port.spec->netdev_awaited = true;
+        port.tap.patient_until = std::chrono::steady_clock::now() + env_.socket_patience;
         apply(port);
     }
 }

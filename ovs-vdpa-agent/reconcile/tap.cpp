@@ -28,8 +28,7 @@ std::optional<Verdict> Reconciler::check_tap(Port &port) {
             retry_later(port, *port.tap.error);
         } else {
             serve_ahead_of_netdev(port);
-            // Making it takes the processor from who serves the socket, which is waited for.
-            if (!port.is_ahead_of_netdev() || !port.is_being_told()) {
+            if (!waits_for_socket(port)) {
                 port.tap.spec = spec;
                 ask_for_tap(port);
             }
@@ -41,6 +40,21 @@ std::optional<Verdict> Reconciler::check_tap(Port &port) {
     // While it is tried again, the reason stays.
     return port.tap.error ? unmet(Condition::netdev, *port.tap.error)
                           : under_way(Condition::netdev);
+}
+
+/* Making the netdev takes the processor from who serves the socket, for which somebody waits. But
+ * an engine may be at work on another port's device for seconds, and the switch needs the netdev
+ * alone. */
+bool Reconciler::waits_for_socket(Port &port) {
+    const auto now = std::chrono::steady_clock::now();
+    const auto until = port.tap.patient_until;
+    if (!port.is_ahead_of_netdev() || !port.is_being_told() || now >= until) {
+        return false;
+    }
+    if (!port.retry_armed || port.retry.expiry() > until) {
+        retry_after(port, std::chrono::ceil<std::chrono::milliseconds>(until - now));
+    }
+    return true;
 }
 
 void Reconciler::ask_for_tap(Port &port) {

@@ -99,7 +99,8 @@ void Stack::start_agent() {
         [this](const std::string &name) { return netdevs.devices.contains(name); },
         [this](const host::Handle &, std::function<void()> done) { refresh(std::move(done)); },
         [this](std::function<void()> done) { refresh(std::move(done)); },
-        [this] { first_passes++; }, backoff, first_report_delay, mtu_patience, account_patience});
+        [this] { first_passes++; }, backoff, first_report_delay, mtu_patience, account_patience,
+        socket_patience});
     accounts.attach([this](const auto &account) { agent->account_changed(account); });
     std::vector<engine::EngineService *> services;
     for (size_t i = 0; i < engines.size(); i++) {

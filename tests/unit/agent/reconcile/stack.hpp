@@ -102,6 +102,7 @@ class Stack : public testing::Test {
     std::chrono::milliseconds first_report_delay{0};
     std::chrono::milliseconds mtu_patience{0};
     std::chrono::milliseconds account_patience = std::chrono::hours(1);
+    std::chrono::milliseconds socket_patience = std::chrono::hours(1);
     FakeNetdevs netdevs{io};
     FakeHost host{io};
     FakeAccounts accounts{io};

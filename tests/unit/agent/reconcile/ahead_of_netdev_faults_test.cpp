@@ -31,6 +31,26 @@ class AheadOfNetdevFaults : public Stack {
                opened == netdevs.devices.at("vm1").ifindex;
     }
     bool works() const { return state("vm1") == "listening" && has_netdev(); }
+    /* Has it happen at any moment from a row's coming to its being served, and a moment later. */
+    void at_any_moment(const std::function<void()> &event, const std::function<void()> &check) {
+        backoff = quick_retries;
+        bool was_served = false;
+        for (int steps = 0; !was_served; steps++) {
+            SCOPED_TRACE(steps);
+            start();
+            engine.calls.clear();
+            set_socket("vm1", "/run/1.sock");
+            take_steps(steps);
+            was_served = state("vm1") == "listening";
+            event();
+            settle();
+            check();
+            remove("vm1");
+            settle();
+            EXPECT_FALSE(engine.has("vm1"));
+            EXPECT_FALSE(netdevs.has("vm1"));
+        }
+    }
 
     int opened = 0;  // the index of the netdev that the engine opened last
 
@@ -114,6 +134,20 @@ TEST_F(AheadOfNetdevFaults, a_netdev_that_cannot_be_made_ends_the_socket_of_a_bu
     EXPECT_FALSE(engine.has("vm1"));
 }
 
+TEST_F(AheadOfNetdevFaults, a_netdev_that_cannot_be_made_ends_what_an_earlier_agent_has_served) {
+    begin();
+    start_agent();
+    netdevs.ensure_error = [](const std::string &) {
+        return Error{schema::Reason::tap_failed, "no"};
+    };
+    netdevs.let_go();
+    open_database();
+    engine.connect();
+    settle();
+    EXPECT_EQ(state("vm1"), "failed");
+    EXPECT_FALSE(engine.has("vm1"));
+}
+
 TEST_F(AheadOfNetdevFaults, a_netdev_that_goes_before_the_socket_is_served_costs_no_socket) {
     socket_patience = std::chrono::milliseconds(1);
     start();
@@ -126,6 +160,122 @@ TEST_F(AheadOfNetdevFaults, a_netdev_that_goes_before_the_socket_is_served_costs
     settle();
     EXPECT_TRUE(works());
     EXPECT_EQ(engine.count("remove"), 0U);
+}
+
+TEST_F(AheadOfNetdevFaults, a_netdev_may_be_deleted_at_any_moment) {
+    at_any_moment([this] { netdevs.remove_by_hand("vm1"); },
+                  [this] { EXPECT_TRUE(until([this] { return works(); })); });
+}
+
+TEST_F(AheadOfNetdevFaults, an_engine_may_die_at_any_moment) {
+    at_any_moment(
+        [this] {
+            engine.die();
+            settle();
+            EXPECT_TRUE(netdevs.has("vm1")) << "the switch needs no engine";
+            EXPECT_EQ(served("vm1"), "");
+            engine.connect();
+        },
+        [this] { EXPECT_TRUE(works()); });
+}
+
+TEST_F(AheadOfNetdevFaults, a_connection_that_is_lost_at_any_moment_costs_no_socket) {
+    at_any_moment(
+        [this] {
+            engine.disconnect();
+            settle();
+            engine.connect();
+        },
+        [this] {
+            EXPECT_TRUE(works());
+            EXPECT_EQ(engine.count("remove"), 0U);
+        });
+}
+
+TEST_F(AheadOfNetdevFaults, an_answer_that_is_lost_with_the_connection_is_not_waited_for) {
+    start();
+    engine.hold_answers();
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    ASSERT_FALSE(netdevs.has("vm1"));
+    engine.disconnect();
+    settle();
+    EXPECT_TRUE(netdevs.has("vm1"));
+    EXPECT_EQ(reason("vm1"), "engine-down");
+}
+
+TEST_F(AheadOfNetdevFaults, an_outcome_that_is_lost_with_the_connection_is_not_waited_for) {
+    start();
+    engine.hold_outcomes();
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    ASSERT_FALSE(netdevs.has("vm1"));
+    engine.disconnect();
+    settle();
+    EXPECT_TRUE(netdevs.has("vm1"));
+    EXPECT_EQ(reason("vm1"), "engine-down");
+}
+
+TEST_F(AheadOfNetdevFaults, an_agent_may_begin_anew_at_any_moment_and_costs_no_socket) {
+    at_any_moment(
+        [this] {
+            start_agent();
+            open_database();
+            engine.connect();
+        },
+        [this] {
+            EXPECT_TRUE(works());
+            EXPECT_EQ(engine.count("remove"), 0U);
+        });
+}
+
+TEST_F(AheadOfNetdevFaults, more_queues_may_be_asked_for_at_any_moment) {
+    at_any_moment([this] { set("vm1", with("vdpa-max-queues", "4")); },
+                  [this] {
+                      EXPECT_TRUE(works());
+                      EXPECT_EQ(engine.accepted("vm1").max_queues, 4U);
+                      EXPECT_EQ(netdevs.devices.at("vm1").multi_queue,
+                                reason("vm1") != "single-queue-netdev");
+                      EXPECT_EQ(engine.count("remove"), 0U);
+                  });
+}
+
+TEST_F(AheadOfNetdevFaults, more_queues_asked_for_before_the_netdev_is_made_are_had) {
+    start();
+    engine.hold_outcomes();
+    set_socket("vm1", "/run/1.sock");
+    settle();
+    set("vm1", with("vdpa-max-queues", "4"));
+    settle();
+    engine.let_outcomes_go();
+    settle();
+    EXPECT_TRUE(works());
+    EXPECT_TRUE(netdevs.devices.at("vm1").multi_queue);
+}
+
+TEST_F(AheadOfNetdevFaults, client_mode_may_be_asked_for_at_any_moment) {
+    at_any_moment([this] { set("vm1", with("vdpa-socket-mode", "client")); },
+                  [this] {
+                      EXPECT_EQ(state("vm1"), "connecting");
+                      EXPECT_EQ(served("vm1"), "");
+                      EXPECT_TRUE(has_netdev());
+                  });
+}
+
+TEST_F(AheadOfNetdevFaults, a_front_end_that_the_engine_has_connected_to_stays) {
+    start();
+    netdevs.hold();
+    set("vm1", with("vdpa-socket-mode", "client"));
+    settle();
+    ASSERT_TRUE(engine.is_ahead("vm1"));
+    engine.change("vm1", [](auto &status) { status.state = schema::PortState::connected; });
+    settle();
+    EXPECT_EQ(state("vm1"), "provisioning");
+    netdevs.let_go();
+    settle();
+    EXPECT_EQ(state("vm1"), "connected");
+    EXPECT_TRUE(has_netdev());
+    EXPECT_THAT(engine.calls, ElementsAre("ahead vm1 /run/1.sock", "apply vm1 /run/1.sock"));
 }
 
 }  // namespace

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/unit/engine/vdpa/port_fixture.hpp"
 
-#include <rte_eal.h>
-
-#include <algorithm>
-#include <array>
 #include <chrono>
 
 #include "engine/vdpa/vdpa_datapath.hpp"
 #include "tests/device/test_device.hpp"
+#include "tests/unit/engine/start_dpdk.hpp"
 
 namespace vdpa::engine::device {
 
@@ -16,24 +13,10 @@ namespace {
 
 constexpr std::chrono::seconds bound{10};
 
-/* Starts DPDK, once in this process; it needs neither hugepages nor privileges. */
-bool start_dpdk() {
-    static const bool started = [] {
-        static std::array<std::string, 8> words = {
-            "test",     "--no-huge",      "-m128",      "--no-shconf",
-            "--no-pci", "--no-telemetry", "--lcores=0", "--log-level=lib.*:critical"};
-        static std::array<char *, words.size()> argv;
-        std::transform(words.begin(), words.end(), argv.begin(),
-                       [](std::string &word) { return word.data(); });
-        return rte_eal_init(static_cast<int>(argv.size()), argv.data()) >= 0;
-    }();
-    return started;
-}
-
 }  // namespace
 
 void PortFixture::SetUp() {
-    ASSERT_TRUE(start_dpdk());
+    ASSERT_TRUE(test::start_dpdk());
     events_ = std::make_unique<vhost::EventThread>(folder_ / "rpc.sock");
     devices_ = std::make_unique<DeviceTable>(sysfs_.path());
     test::take_calls();

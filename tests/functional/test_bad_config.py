@@ -174,6 +174,10 @@ def test_the_row_that_is_served_wins_also_after_both_daemons_restarted(sandbox: 
     sandbox.start_engine()
     sandbox.start_agent()
     wait_for(lambda: accepts(path), 10, "the socket to be served again")
+    # The rows may still be saying what the agent before has found.
+    wait_for(lambda: sandbox.shown().get("vmb", {}).get("state") == "listening"
+             and sandbox.shown().get("vma", {}).get("state") == "invalid", 10,
+             lambda: f"the same one to win: {sandbox.shown()}")
     _duplicates(sandbox, "vmb", "vma")
 
 

@@ -4,6 +4,7 @@
 import grp
 import pwd
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,22 @@ from scenarios import GUEST, PEER, direct_stream, running_echo, running_vm, virt
 def _served(box: Sandbox, path: Path) -> None:
     box.wait_status("vm1", served_socket=str(path), state="listening")
     assert accepts(path)
+
+
+def _change(box: Sandbox, **options: str | None) -> None:
+    """Changes options of vm1, and waits until the engine serves it with these. Before it is told
+    them, it serves all that it was told."""
+    with box.rpc() as client:
+        def vm1() -> dict[str, Any]:
+            ports = client.call("port.list")["ports"]
+            return next(port for port in ports if port["name"] == "vm1")
+
+        def is_done() -> bool:
+            now = vm1()
+            return now["generation"] > before and now.get("served") == now["spec"]
+        before = vm1()["generation"]
+        box.set_option("vm1", **options)
+        wait_for(is_done, 10, lambda: f"{options} to be served: {vm1()}")
 
 
 def _owner(path: Path) -> tuple[str, str, int]:
@@ -135,14 +152,9 @@ def test_change_of_one_port_costs_another_no_packet(sandbox: Sandbox,
     stream = direct_stream(sandbox, guest, "vm2")
     if "vdpa_socket" in options:
         options = {"vdpa_socket": str(sandbox.socket_path("other"))}
-    sandbox.set_option("vm1", **options)
-    if options.get("vdpa_socket_mode") == "client":
-        sandbox.wait_state("vm1", "connecting")
-    with sandbox.rpc() as client:
-        wait_for(lambda: all(port.get("served") == port["spec"]
-                             for port in client.call("port.list")["ports"]), 10, "the change")
-    sandbox.set_option("vm1", **{key: None for key in options if key != "vdpa_socket"},
-                       vdpa_socket=str(sandbox.socket_path("vm1")))
+    _change(sandbox, **options)
+    _change(sandbox, **{key: None for key in options if key != "vdpa_socket"},
+            vdpa_socket=str(sandbox.socket_path("vm1")))
     sandbox.wait_status("vm1", state="listening",
                         served_socket=str(sandbox.socket_path("vm1")))
     result = stream.stop()

@@ -134,10 +134,12 @@ def test_engine_that_dies_meanwhile_costs_the_switch_nothing(sandbox: Sandbox) -
 def test_busy_engine_does_not_keep_the_netdev_from_the_switch(sandbox: Sandbox) -> None:
     sandbox.add_port("vm0")
     sandbox.engine.signal(signal.SIGSTOP)
-    path = sandbox.add_port("vm1", wait=None)
-    # Less than what an agent takes to give up an engine.
-    wait_for(lambda: _is_in_switch(sandbox), 5, "ovs-vswitchd to take the port")
-    sandbox.engine.signal(signal.SIGCONT)
+    try:
+        path = sandbox.add_port("vm1", wait=None)
+        # Less than what an agent takes to give up an engine.
+        wait_for(lambda: _is_in_switch(sandbox), 5, "ovs-vswitchd to take the port")
+    finally:
+        sandbox.engine.signal(signal.SIGCONT)
     sandbox.wait_state("vm1", "listening")
     assert accepts(path)
 

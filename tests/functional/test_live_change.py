@@ -25,11 +25,11 @@ def _change(box: Sandbox, **options: str | None) -> None:
     with box.rpc() as client:
         def vm1() -> dict[str, Any]:
             ports = client.call("port.list")["ports"]
-            return next(port for port in ports if port["name"] == "vm1")
+            return next((port for port in ports if port["name"] == "vm1"), {"generation": 0})
 
         def is_done() -> bool:
             now = vm1()
-            return now["generation"] > before and now.get("served") == now["spec"]
+            return now["generation"] > before and now.get("served") == now.get("spec")
         before = vm1()["generation"]
         box.set_option("vm1", **options)
         wait_for(is_done, 10, lambda: f"{options} to be served: {vm1()}")

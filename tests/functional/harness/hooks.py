@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """What pytest does for a test with a sandbox. A conftest.py imports these hooks."""
 
-from typing import Iterator
+from typing import Iterator, Protocol, runtime_checkable
 
 import pytest
-
-from .sandbox import Sandbox
 
 _STATE = pytest.StashKey[list[str]]()
 
 
-def _sandboxes(item: pytest.Item) -> list[Sandbox]:
+@runtime_checkable
+class Box(Protocol):
+    """A sandbox, or what else has daemons."""
+
+    def finish(self) -> None: ...
+
+    def describe(self) -> str: ...
+
+
+def _sandboxes(item: pytest.Item) -> list[Box]:
     arguments = getattr(item, "funcargs", {})
     # A fixture may hand on another's.
-    found = {id(value): value for value in arguments.values() if isinstance(value, Sandbox)}
+    found = {id(value): value for value in arguments.values() if isinstance(value, Box)}
     return list(found.values())
 
 

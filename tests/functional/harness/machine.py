@@ -50,24 +50,39 @@ for system in proc sys dev run tmp; do /bin/busybox mkdir -p /root/$system; done
 /bin/busybox mount -t tmpfs run /root/run
 /bin/busybox mount -t tmpfs tmp /root/tmp
 /bin/busybox chmod 1777 /root/tmp
+number=0
 for folder in @HIDDEN@; do
-    /bin/busybox mkdir -p /root$folder
-    /bin/busybox mount -o bind /host$folder /root$folder
+    number=$((number + 1))
+    /bin/busybox mkdir -p /root$folder /layer/$number/upper /layer/$number/work
+    /bin/busybox mount -t overlay all /root$folder \
+        -o lowerdir=/host$folder,upperdir=/layer/$number/upper,workdir=/layer/$number/work
 done
 /bin/busybox mkdir -p /root/run/lock /root/run/share
 /bin/busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,cache=none,access=any \
     share /root/run/share
 /bin/busybox mkdir -p /root/usr/lib/modules
 /bin/busybox ln -sfn @MODULES@ /root/usr/lib/modules/$(/bin/busybox uname -r)
-# Read by systemd alone, which would take the guest of a container for another.
-/bin/busybox rm -f /root/.dockerenv
-/bin/busybox mkdir -p /root/run/systemd/system
-/bin/busybox cp /guest.service /root/run/systemd/system
+@SYSTEMD@
 # The kernel looks for modprobe in what is the root now.
 exec /bin/busybox switch_root /root @FIRST@
 """
 
-# With systemd, what it starts instead of the services that are enabled on this machine.
+# With systemd, before it starts. What this machine's administrator has set up for it is not for the
+# guest: services that are enabled or masked, file systems to mount, a database of Open vSwitch. In
+# the guest of a container systemd would think that it is in one.
+_SYSTEMD = """
+for folder in systemd sysctl.d modules-load.d tmpfiles.d udev/rules.d; do
+    /bin/busybox mkdir -p /root/etc/$folder
+    /bin/busybox mount -t tmpfs none /root/etc/$folder
+done
+/bin/busybox rm -f /root/.dockerenv /root/etc/fstab /root/etc/crypttab /root/etc/sysctl.conf
+/bin/busybox rm -rf /root/var/log/journal /root/var/lib/openvswitch /root/etc/openvswitch
+/bin/busybox rm -f /root/etc/default/openvswitch-switch /root/etc/default/ovs-vdpa-agent
+/bin/busybox mkdir -p /root/etc/openvswitch /root/var/lib/openvswitch /root/run/systemd/system
+/bin/busybox cp /guest.service /root/run/systemd/system
+"""
+
+# What systemd starts instead of the services that are for a machine of users.
 _UNIT = """[Unit]
 Description=The command of this guest
 Requires=basic.target
@@ -76,7 +91,8 @@ After=basic.target
 [Service]
 ExecStart=/bin/bash /run/share/start
 """
-_SYSTEMD_APPEND = "systemd.unit=guest.service systemd.firstboot=off fstab=no"
+_SYSTEMD_APPEND = ("systemd.unit=guest.service systemd.firstboot=off "
+                   "systemd.condition-needs-update=no apparmor=0")
 
 # What process 1 mounts, where systemd is not.
 _MOUNTS = """
@@ -235,6 +251,7 @@ def _initramfs(machine: Machine, folder: Path) -> Path:
     first = "/lib/systemd/systemd" if machine.systemd else f"/bin/bash {SHARE}/start"
     (root / "init").write_text(_INIT.replace("@HIDDEN@", " ".join(map(shlex.quote, see)))
                                .replace("@MODULES@", shlex.quote(str(machine.kernel.modules)))
+                               .replace("@SYSTEMD@", _SYSTEMD if machine.systemd else "")
                                .replace("@FIRST@", first))
     (root / "guest.service").write_text(_UNIT)
     (root / "init").chmod(0o755)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness import logs
-from harness.ovs import Ovs, accepts, run
+from harness.ovs import CommandFailed, Ovs, accepts, run
 from harness.sandbox import build_folder
 from harness.wait import PATIENCE, wait_for
 
@@ -30,7 +30,8 @@ def systemctl(*words: str) -> str:
 
 
 def journal(*units: str) -> str:
-    """What those units said since they were first started."""
+    """What those units have said until now."""
+    subprocess.run(["journalctl", "--sync"], check=True, timeout=_BOUND)
     words = [word for unit in units for word in ("-u", unit)]
     return subprocess.run(["journalctl", "--no-pager", "-o", "cat", *words], check=True,
                           capture_output=True, text=True, timeout=_BOUND).stdout
@@ -85,9 +86,17 @@ class Installed(KernelOvs):
     def expect_log(self, pattern: str) -> None:
         self._expected.append(re.compile(pattern))
 
+    def clear(self) -> None:
+        """As it was when it was installed, whatever a test has left."""
+        systemctl("start", ENGINE, AGENT)
+        self.vsctl("--no-wait", "remove", "Open_vSwitch", ".", "other_config", "vdpa-pfs")
+        for name in self.vsctl("list-ports", "br0").split():
+            self.vsctl("--no-wait", "--if-exists", "del-port", name)
+
     def finish(self) -> None:
         """The end of a test: no port is left, and the journal has no warning of engine and agent
         that was not expected."""
+        self.clear()
         wait_for(lambda: not self.shown(), 30, lambda: f"no port to be left: {self.shown()}")
         unexpected = []
         for unit in (ENGINE, AGENT):
@@ -101,5 +110,8 @@ class Installed(KernelOvs):
 
     def describe(self) -> str:
         """What a person wants to see when a test has failed."""
-        return "\n".join([self.agentctl("vdpa/show"), systemctl("status", ENGINE, AGENT),
-                          journal(ENGINE), journal(AGENT)])
+        try:
+            shown = self.agentctl("vdpa/show", bound=5)
+        except CommandFailed as error:
+            shown = str(error)
+        return "\n".join([shown, *[f"--- {unit}\n{journal(unit)}" for unit in (ENGINE, AGENT)]])

@@ -107,17 +107,6 @@ TEST_F(AheadOfNetdevFaults, an_edit_of_the_row_does_not_have_the_netdev_wait_for
     EXPECT_TRUE(until([this] { return netdevs.has("vm1"); }));
 }
 
-TEST_F(AheadOfNetdevFaults, a_port_that_comes_again_is_as_patient_as_a_new_one) {
-    begin();
-    remove("vm1");
-    netdevs.let_go();
-    settle();
-    engine.hold_outcomes();
-    set_socket("vm1", "/run/1.sock");
-    settle();
-    EXPECT_FALSE(netdevs.has("vm1"));
-}
-
 TEST_F(AheadOfNetdevFaults, a_netdev_that_cannot_be_made_ends_the_socket_of_a_busy_engine) {
     socket_patience = std::chrono::milliseconds(1);
     netdevs.ensure_error = [](const std::string &) {

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <rte_eal.h>
 #include <rte_log.h>
 #include <rte_vhost.h>
 #include <sys/socket.h>
@@ -24,6 +23,7 @@
 #include <vector>
 
 #include "engine/log.hpp"
+#include "tests/unit/engine/start_dpdk.hpp"
 #include "tests/unit/engine/temporary_folder.hpp"
 #include "tests/unit/engine/unix_socket.hpp"
 
@@ -43,20 +43,6 @@ constexpr int attempts = 10;
 constexpr int most = 7;
 
 const rte_vhost_device_ops no_callbacks{};
-
-/* Starts DPDK, once in this process; it needs neither hugepages nor privileges. */
-void start_dpdk() {
-    static const bool started = [] {
-        static std::array<std::string, 8> words = {
-            "test",     "--no-huge",      "-m64",       "--no-shconf",
-            "--no-pci", "--no-telemetry", "--lcores=0", "--log-level=lib.*:error"};
-        static std::array<char *, words.size()> argv;
-        std::transform(words.begin(), words.end(), argv.begin(),
-                       [](std::string &word) { return word.data(); });
-        return rte_eal_init(static_cast<int>(argv.size()), argv.data()) >= 0;
-    }();
-    ASSERT_TRUE(started);
-}
 
 bool readable(const UniqueFd &fd, int timeout_ms) {
     pollfd entry{.fd = fd.get(), .events = POLLIN, .revents = 0};
@@ -149,7 +135,7 @@ size_t open_files() {
 
 class EventThreadTest : public testing::Test {
   protected:
-    void SetUp() override { start_dpdk(); }
+    void SetUp() override { ASSERT_TRUE(test::start_dpdk()); }
 
     TemporaryFolder folder_;
 };

@@ -125,7 +125,8 @@ std::optional<Verdict> Reconciler::check_applied(Port &port) {
     }
     if (port.lacks_netdev()) {
         const auto error = port.is_told() ? error_in(*port.status) : std::nullopt;
-        return error ? unmet(Condition::opened, *error) : under_way(Condition::opened);
+        return error && is_failure(*error) ? unmet(Condition::opened, *error)
+                                           : under_way(Condition::opened);
     }
     if (port.status && port.status->state != PortState::pending && !port.removing) {
         return std::nullopt;

@@ -104,9 +104,6 @@ def test_netdev_deleted_while_the_engine_opens_it_is_made_and_opened_anew(
 
 def test_more_queues_asked_for_meanwhile_are_offered_and_the_row_says_what_it_takes(
         sandbox: Sandbox) -> None:
-    # For the milliseconds in which the engine makes the socket anew, with more queues to offer,
-    # there is none, and a status that is taken then says so.
-    sandbox.expect_log(r"\|WARN\|vm1: failed \(reconnect-pending\): .*queue pairs 1 \(now 4\)")
     with _netdev_in_the_making(sandbox):
         sandbox.set_option("vm1", vdpa_max_queues=4)
     status = sandbox.wait_status("vm1", state="listening", reason="offloads-withheld",

@@ -267,5 +267,21 @@ TEST_F(AheadOfNetdevFaults, a_front_end_that_the_engine_has_connected_to_stays) 
     EXPECT_THAT(engine.calls, ElementsAre("ahead vm1 /run/1.sock", "apply vm1 /run/1.sock"));
 }
 
+TEST_F(AheadOfNetdevFaults, what_the_front_end_has_to_reconnect_for_is_no_failure) {
+    begin();
+    engine.hold_outcomes();
+    netdevs.let_go();
+    settle();
+    engine.change("vm1", [](auto &status) {
+        status.reason = schema::to_string(schema::Reason::reconnect_pending);
+        status.detail = "queue pairs 1 (now 4)";
+    });
+    settle();
+    EXPECT_EQ(state("vm1"), "provisioning");
+    engine.let_outcomes_go();
+    settle();
+    EXPECT_TRUE(works());
+}
+
 }  // namespace
 }  // namespace vdpa::agent::reconcile
